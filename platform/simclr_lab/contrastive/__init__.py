@@ -1,0 +1,1 @@
+"""The science: SimCLR in plain torch, with plain arguments and no settings objects."""

@@ -1,0 +1,1 @@
+"""Datasets, their fixed splits, and the stream that pretraining sees."""

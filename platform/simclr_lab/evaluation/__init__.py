@@ -1,0 +1,1 @@
+"""Named protocols that judge a finished encoder."""

@@ -1,0 +1,80 @@
+"""Identity of cells and evaluations: canonical form, keys, METHOD_VERSION.
+
+A key is the format of everyone's records. It changes when, and only when, what it names would
+come out different: see docs/decisions/0003-identity.md before touching anything here.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+METHOD_VERSION = 1
+"""Version of what the code computes from a recipe; a canary test says when to raise it."""
+
+EVALUATION_VERSION = 1
+"""The same for the evaluation protocols."""
+
+KEY_LENGTH = 20
+
+
+class Identified(Protocol):
+    """Anything that knows the fields which determine its result (a Recipe does)."""
+
+    def identity_fields(self) -> dict[str, Any]:
+        """Dotted path -> value of every field that matters."""
+        ...
+
+    def flat(self) -> dict[str, Any]:
+        """Every field by its dotted path."""
+        ...
+
+
+def canonical(fields: Mapping[str, Any]) -> str:
+    """One text for one meaning: sorted names, no spaces, shortest exact form of each number.
+
+    Raises ValueError for NaN and infinities, which have no JSON form.
+    """
+    return json.dumps(dict(fields), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+
+def cell_key(
+    recipe: Identified, seed: int, data_digest: str, *, method_version: int = METHOD_VERSION
+) -> str:
+    """Key of the cell that pretrains ``recipe`` with ``seed`` on the data of ``data_digest``.
+
+    Args:
+        recipe: the complete settings; evaluation settings, inert and neutral fields do not count.
+        seed: the cell's replicate.
+        data_digest: digest of the decoded dataset (``Dataset.digest``).
+        method_version: what the code computes from a recipe.
+    """
+    return _hash(
+        canonical(
+            {
+                "method_version": method_version,
+                "recipe": recipe.identity_fields(),
+                "seed": seed,
+                "data_digest": data_digest,
+            }
+        )
+    )
+
+
+def evaluation_key(recipe: Identified, protocol: str) -> str:
+    """Key of one evaluation protocol with the recipe's settings for it (never its cell)."""
+    names = ("evaluation.fit_images", f"evaluation.{protocol}_")
+    settings = {
+        name: value
+        for name, value in recipe.flat().items()
+        if name == names[0] or name.startswith(names[1])
+    }
+    return _hash(
+        canonical(
+            {"evaluation_version": EVALUATION_VERSION, "protocol": protocol, "settings": settings}
+        )
+    )

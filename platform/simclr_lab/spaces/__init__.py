@@ -1,0 +1,1 @@
+"""Study files: partial recipes whose leaves are domains. Pydantic only."""

@@ -1,0 +1,1 @@
+"""The ledger: what has been run, in MLflow, read by key."""

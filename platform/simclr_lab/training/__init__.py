@@ -1,0 +1,1 @@
+"""Pretraining: step, loop and checkpoints in torch; workers and clusters in Ray."""

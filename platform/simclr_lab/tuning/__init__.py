@@ -1,0 +1,1 @@
+"""Running studies: plan, trials, search. Ray Tune and Optuna live here."""
