@@ -1,0 +1,42 @@
+# Each target sets up .venv by itself when pyproject.toml or constraints.txt changed; else it is quick.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+RESULTS := results
+export MLFLOW_DISABLE_TELEMETRY := 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: setup demo test check clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+# A real ablation, a real sweep and a cell on two workers, on real CIFAR-10; then table and figure.
+demo: $(STAMP)
+	$(BIN)/simclr-lab data fetch cifar10
+	$(BIN)/simclr-lab run search_spaces/ablations/demo_temperature.toml --scale demo
+	$(BIN)/simclr-lab run search_spaces/sweeps/demo.toml --scale demo
+	$(BIN)/simclr-lab run search_spaces/ablations/demo_two_workers.toml --scale demo --workers 2
+	$(BIN)/python -m analysis table_5_temperature --scale demo --study demo_temperature --out $(RESULTS)
+	$(BIN)/python -m analysis table_sweep --scale demo --study demo --out $(RESULTS)
+	$(BIN)/simclr-lab where --out $(RESULTS)
+
+# Format, lint, types, layers and the fast tests.
+check: $(STAMP)
+	$(BIN)/ruff format --check platform analysis tests
+	$(BIN)/ruff check platform analysis tests
+	$(BIN)/mypy platform/simclr_lab analysis
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/pytest -q -m "not slow and not ray"
+
+# Every test.
+test: $(STAMP)
+	$(BIN)/pytest -q
+
+clean:
+	rm -rf $(VENV) $(RESULTS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,90 @@
+"""What a user asks ``simclr-lab run`` for, read and checked before anything is launched."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simclr_lab.fields import FieldError
+from simclr_lab.recipe import Recipe
+from simclr_lab.recipes import named_recipe
+from simclr_lab.spaces.files import Study, load_study
+
+MAX_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command line, as it was typed."""
+
+    path: Path
+    scale: str
+    assignments: tuple[str, ...] = ()
+    seeds: str | None = None
+    workers: int = 1
+    retry_failed: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A study laid over a scale: valid in every word.
+
+    ``scale`` is the scale's name, with a mark when ``--set`` changed it; ``base`` its recipe.
+    """
+
+    request: Request
+    study: Study
+    base: Recipe
+    seeds: tuple[int, ...]
+
+
+def check(request: Request) -> Checked:
+    """Read the study file and lay it over the scale.
+
+    Raises StudyError or FieldError, which name the file or the field.
+    """
+    base = named_recipe(request.scale).with_fields(parse_assignments(request.assignments))
+    study = load_study(request.path)
+    study.check(base, request.scale)
+    if request.seeds is None:
+        seeds = study.seeds_at(request.scale)
+    else:
+        seeds = parse_seeds(request.seeds)
+    return Checked(request, study, base, seeds)
+
+
+def parse_assignments(assignments: tuple[str, ...]) -> dict[str, Any]:
+    """``field=value`` with values as in TOML; a bare word is text."""
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name.strip():
+            raise FieldError("--set", f"is {assignment!r}; allowed: field=value")
+        changes[name.strip()] = _toml_value(text.strip())
+    return changes
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``0..4`` (both ends included) or ``0,1,2``."""
+    try:
+        if ".." in text:
+            first, last = (int(part) for part in text.split(".."))
+            seeds = tuple(range(first, min(last, first + MAX_SEEDS) + 1))
+        else:
+            seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        seeds = ()
+    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds) or len(seeds) > MAX_SEEDS:
+        raise FieldError(
+            "--seeds",
+            f"is {text!r}; allowed: 0..4 or 0,1,2, different and not negative, at most {MAX_SEEDS}",
+        )
+    return seeds

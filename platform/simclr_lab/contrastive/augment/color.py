@@ -1,0 +1,148 @@
+"""Colour distortion: jitter of strength s, and colour drop (App. A, spec 1.4), as TensorFlow does.
+
+x: images as (n, 3, pixels); each parameter has shape (n,).
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from simclr_lab.contrastive.augment.operator import Draws
+from simclr_lab.contrastive.draws import derive, integers, uniform
+
+GRAY = (0.2989, 0.587, 0.114)
+MAX_STRENGTH = 1.25
+"""Above it TensorFlow's ranges of contrast and saturation would begin below zero."""
+
+ORDERS = tuple(itertools.permutations(range(4)))
+_CHUNK = 64
+"""Images at a time, so that intermediate results stay in the processor's cache."""
+
+
+def adjust_brightness(
+    x: Float[Tensor, "n 3 p"], delta: Float[Tensor, " n"]
+) -> Float[Tensor, "n 3 p"]:
+    """X + delta: additive, as in the first version of the official code."""
+    return x + delta[:, None, None]
+
+
+def adjust_contrast(
+    x: Float[Tensor, "n 3 p"], factor: Float[Tensor, " n"]
+) -> Float[Tensor, "n 3 p"]:
+    """Stretch about each channel's own mean."""
+    mean = x.mean(dim=2, keepdim=True)
+    return torch.addcmul(mean, x - mean, factor[:, None, None])
+
+
+def adjust_saturation(
+    x: Float[Tensor, "n 3 p"], factor: Float[Tensor, " n"]
+) -> Float[Tensor, "n 3 p"]:
+    """Multiply S of HSV, clipped to [0, 1]; hue and value stay.
+
+    With V the largest channel, scaling S scales every channel's distance to V.
+    """
+    value = x.amax(dim=1)
+    chroma = value - x.amin(dim=1)
+    # S' / S = min(factor, 1 / S), where S = chroma / value; gray pixels have no distance to scale.
+    limit = value.clamp(min=0) / chroma.clamp(min=torch.finfo(x.dtype).tiny)
+    ratio = torch.minimum(factor[:, None], limit)
+    return value[:, None] - (value[:, None] - x) * ratio[:, None]
+
+
+def adjust_hue(x: Float[Tensor, "n 3 p"], delta: Float[Tensor, " n"]) -> Float[Tensor, "n 3 p"]:
+    """Turn H of HSV by ``delta`` of a full turn; saturation and value stay."""
+    red, green, blue = x.unbind(dim=1)
+    value = x.amax(dim=1)
+    chroma = value - x.amin(dim=1)
+    sixths = torch.where(
+        value == red,
+        green - blue,
+        torch.where(value == green, blue - red + 2 * chroma, red - green + 4 * chroma),
+    )
+    hue = sixths / chroma.clamp(min=torch.finfo(x.dtype).tiny) + 6 * delta[:, None]
+    # A channel falls below V by chroma * clamp(2 - distance to its own hue), on a circle of six.
+    channels = []
+    for own in (0.0, 2.0, 4.0):
+        distance = 3 - (torch.remainder(hue - own, 6) - 3).abs()
+        channels.append(value - chroma * (distance - 1).clamp(0, 1))
+    return torch.stack(channels, dim=1)
+
+
+def to_gray(x: Float[Tensor, "n 3 p"]) -> Float[Tensor, "n 3 p"]:
+    """Luminance in all three channels."""
+    weights = torch.tensor(GRAY, dtype=x.dtype, device=x.device)
+    return torch.einsum("ncp,c->np", x, weights)[:, None].expand(-1, 3, -1)
+
+
+JITTERS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_saturation,
+    adjust_hue,
+)
+
+
+@dataclass(frozen=True)
+class ColorJitter:
+    """The four adjustments in an order drawn per image, clipped to [0, 1] after each.
+
+    Ranges at strength s: brightness and the factors of contrast and saturation within 0.8 s, hue
+    within 0.2 s of a turn.
+    """
+
+    strength: float = 1.0
+    probability: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= MAX_STRENGTH:
+            raise ValueError(
+                f"color_strength is {self.strength}; allowed: 0 to {MAX_STRENGTH}, beyond which "
+                "the factors of contrast and saturation would turn negative"
+            )
+
+    def parameters(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
+        """(whether, order, amounts of the four ops): shapes (n,), (n,), (4, n); float64, CPU."""
+        seeds = derive(draws.seeds, "jitter")
+        wanted = uniform(seeds, 0) < self.probability
+        order = integers(seeds, 1, len(ORDERS))
+        spread = [0.8 * self.strength] * 3 + [0.2 * self.strength]
+        centers = [0.0, 1.0, 1.0, 0.0]
+        amounts = [
+            center + reach * (2 * uniform(seeds, 2 + index) - 1)
+            for index, (center, reach) in enumerate(zip(centers, spread, strict=True))
+        ]
+        return wanted, order, torch.stack(amounts)
+
+    def __call__(self, images: Float[Tensor, "n 3 h w"], draws: Draws) -> Float[Tensor, "n 3 h w"]:
+        """Images of one order are adjusted together, a few at a time."""
+        wanted, order, amounts = self.parameters(draws)
+        amounts = amounts.to(images)
+        flat = images.flatten(2)
+        out = flat.clone()
+        for index, ops in enumerate(ORDERS):
+            for part in torch.nonzero(wanted & (order == index))[:, 0].split(_CHUNK):
+                where = part.to(images.device)
+                x = flat[where]
+                for op in ops:
+                    x = JITTERS[op](x, amounts[op, where]).clamp_(0, 1)
+                out[where] = x
+        return out.view_as(images)
+
+
+@dataclass(frozen=True)
+class ColorDrop:
+    """Gray with a probability, drawn apart from the jitter."""
+
+    probability: float = 0.2
+
+    def __call__(self, images: Float[Tensor, "n 3 h w"], draws: Draws) -> Float[Tensor, "n 3 h w"]:
+        """Gray the drawn images."""
+        drop = uniform(derive(draws.seeds, "drop"), 0) < self.probability
+        where = torch.nonzero(drop)[:, 0].to(images.device)
+        out = images.flatten(2).clone()
+        out[where] = to_gray(out[where])
+        return out.view_as(images)

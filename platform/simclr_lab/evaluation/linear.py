@@ -1,0 +1,87 @@
+"""Linear evaluation: multinomial logistic regression by L-BFGS on un-augmented h (App. B.8)."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from simclr_lab.evaluation.standardize import standardizer, top1
+
+STRENGTHS = tuple(10.0**exponent for exponent in range(-5, 1))
+"""Penalties on half the squared weights, beside the mean loss per image; standardised features."""
+
+MAX_ITERATIONS = 200
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Features (n, d) with their labels (n,)."""
+
+    features: Float[Tensor, "n d"]
+    labels: Int64[Tensor, " n"]
+
+    def __add__(self, other: "Labelled") -> "Labelled":
+        return Labelled(
+            torch.cat([self.features, other.features]), torch.cat([self.labels, other.labels])
+        )
+
+
+def fit_logistic(
+    data: Labelled, strength: float, start: LogisticRegression | None = None
+) -> LogisticRegression:
+    """Minimise mean cross entropy + strength / 2 * |weights|^2, from ``start`` if given.
+
+    Stops after ``MAX_ITERATIONS`` where the penalty is too weak for the minimum to be near.
+    """
+    model = LogisticRegression(
+        C=1 / (strength * len(data.labels)), max_iter=MAX_ITERATIONS, warm_start=True
+    )
+    if start is not None:
+        model.coef_, model.intercept_ = start.coef_.copy(), start.intercept_.copy()
+        model.classes_ = start.classes_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(data.features.numpy(), data.labels.numpy())
+    return model
+
+
+def accuracy(model: LogisticRegression, data: Labelled) -> float:
+    """Top-1 in percent."""
+    scores = torch.from_numpy(np.asarray(model.decision_function(data.features.numpy())))
+    return top1(scores, data.labels)
+
+
+def linear(
+    fit: Labelled,
+    val: Labelled,
+    test: Labelled | None,
+    *,
+    refit: Literal["train", "train+val"] = "train",
+) -> dict[str, float]:
+    """Choose the strength on validation; read the test split once, with the chosen classifier.
+
+    Strengths go from strong to weak, each fit starting from the one before. Returns ``val_top1``
+    and ``strength`` of the classifier fitted on ``fit``, and ``test_top1`` of it or, for
+    ``train+val``, of one fitted again on both.
+    """
+    scale = standardizer(fit.features)
+    fit, val = (Labelled(scale(part.features), part.labels) for part in (fit, val))
+    best, best_model, model = {"val_top1": -1.0, "strength": 0.0}, None, None
+    for strength in sorted(STRENGTHS, reverse=True):
+        model = fit_logistic(fit, strength, model)
+        value = accuracy(model, val)
+        if value > best["val_top1"]:
+            best, best_model = {"val_top1": value, "strength": strength}, model
+    if test is None:
+        return best
+    assert best_model is not None
+    if refit == "train+val":
+        best_model = fit_logistic(fit + val, best["strength"], best_model)
+    test = Labelled(scale(test.features), test.labels)
+    return best | {"test_top1": accuracy(best_model, test)}

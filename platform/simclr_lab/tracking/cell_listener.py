@@ -1,0 +1,79 @@
+"""A cell's events, as they happen, into the ledger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from simclr_lab.cell import CellRecord, State
+from simclr_lab.identity import METHOD_VERSION
+from simclr_lab.tracking.tracker import Tracker
+from simclr_lab.training.events import CellEnded, CellEpoch, CellEvent, CellFailed, CellStarted
+from simclr_lab.training.run_cell import CellTask
+
+
+@dataclass
+class TrackerListener:
+    """Keeps one record per cell and hands every change of it to the tracker.
+
+    Args:
+        tracker: where records go; its calls never block.
+        scale: the scale that the study is laid over.
+        data_digest: digest of the dataset.
+        tags: provenance, the same for every cell of this launch.
+    """
+
+    tracker: Tracker
+    scale: str
+    data_digest: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    records: dict[str, CellRecord] = field(init=False, default_factory=dict)
+
+    def heard(self, task: CellTask, event: CellEvent) -> None:
+        """Record one event."""
+        record = self.records.get(task.key) or self._new_record(task)
+        match event:
+            case CellStarted():
+                record = replace(
+                    record,
+                    world_size=event.world_size,
+                    threads=event.threads,
+                    attempt=event.attempt,
+                )
+                self.tracker.start(record)
+                for report in event.history:
+                    self.tracker.report(task.key, report)
+            case CellEpoch():
+                self.tracker.report(task.key, event.report)
+            case CellEnded():
+                record = replace(
+                    record,
+                    state=State.FINISHED,
+                    outcome=event.outcome,
+                    evaluations=event.evaluations,
+                    metrics=event.metrics,
+                )
+                self.tracker.finish(record)
+            case CellFailed():
+                if task.key not in self.records:
+                    self.tracker.start(record)
+                record = replace(record, state=State.FAILED, reason=event.reason)
+                self.tracker.finish(record)
+        self.records[task.key] = record
+
+    def interrupted(self) -> list[str]:
+        """Record every cell that is still running as unfinished; their keys."""
+        running = [r for r in self.records.values() if r.state is State.RUNNING]
+        for record in running:
+            self.tracker.finish(replace(record, state=State.UNFINISHED))
+        return [record.key for record in running]
+
+    def _new_record(self, task: CellTask) -> CellRecord:
+        return CellRecord(
+            key=task.key,
+            seed=task.seed,
+            state=State.RUNNING,
+            recipe=task.recipe.flat(),
+            scale=self.scale,
+            data_digest=self.data_digest,
+            method_version=METHOD_VERSION,
+            tags=self.tags,
+        )

@@ -1,0 +1,113 @@
+"""From a recipe to the objects of the science: the one place that unpacks settings."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from simclr_lab.contrastive.augment import TwoViews, simclr_policy
+from simclr_lab.contrastive.draws import generator
+from simclr_lab.contrastive.encoder import RawPixels, resnet
+from simclr_lab.contrastive.lars import LARS
+from simclr_lab.contrastive.losses import nt_xent
+from simclr_lab.contrastive.model import SimCLR
+from simclr_lab.contrastive.parameters import parameter_groups
+from simclr_lab.contrastive.projection import projection_head
+from simclr_lab.recipe import Recipe
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+"""Type of parameters and images; bfloat16 keeps them in float32 and autocasts the forward."""
+
+
+def build_model(recipe: Recipe, seed: int) -> SimCLR:
+    """Encoder f and projection head g with initial weights drawn on the CPU from ``seed``."""
+    group = recipe.batch_norm.group_images
+    group_images = None if group == "whole" else group
+    encoder: RawPixels | torch.nn.Module
+    if recipe.encoder.kind == "raw_pixels":
+        encoder = RawPixels(recipe.data.image_size)
+    else:
+        encoder = resnet(
+            recipe.encoder.depth,
+            recipe.encoder.width,
+            recipe.encoder.stem,
+            channels=recipe.encoder.channels,
+            group_images=group_images,
+            generator=generator(seed, "encoder"),
+        )
+    head = projection_head(
+        encoder.feature_dim,
+        recipe.projection.out_dim,
+        recipe.projection.depth if recipe.trains else 0,
+        group_images=group_images,
+        generator=generator(seed, "projection"),
+    )
+    model = SimCLR(encoder, head).to(DTYPES[recipe.compute.precision])
+    if recipe.compute.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    return model
+
+
+def build_optimizer(recipe: Recipe, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """The optimizer with its two groups: adapted parameters, and norms and biases without decay."""
+    settings = recipe.optimizer
+    adapted, excluded = parameter_groups(model)
+    groups = [
+        {"params": adapted, "adapt": True},
+        {"params": excluded, "adapt": False, "weight_decay": 0.0},
+    ]
+    rate, decay = recipe.peak_learning_rate, settings.weight_decay
+    match settings.name:
+        case "lars":
+            return LARS(
+                groups,
+                rate,
+                momentum=settings.momentum,
+                weight_decay=decay,
+                trust_coefficient=settings.trust_coefficient,
+                nesterov=settings.nesterov,
+            )
+        case "sgd":
+            return torch.optim.SGD(
+                groups,
+                rate,
+                momentum=settings.momentum,
+                weight_decay=decay,
+                nesterov=settings.nesterov and settings.momentum > 0,
+            )
+        case "adamw":
+            return torch.optim.AdamW(groups, rate, weight_decay=decay)
+
+
+def build_views(recipe: Recipe) -> TwoViews:
+    """The two draws of the augmentation family T."""
+    settings = recipe.augment
+    policy = simclr_policy(
+        color_strength=settings.color_strength,
+        crop_area_min=settings.crop_area_min,
+        flip_probability=settings.flip_probability,
+        jitter_probability=settings.jitter_probability,
+        color_drop_probability=settings.color_drop_probability,
+        blur_probability=settings.blur_probability,
+        blur_sigma_min=settings.blur_sigma_min,
+        blur_sigma_max=settings.blur_sigma_max,
+        blur_sigma_scope=settings.blur_sigma_scope,
+    )
+    return TwoViews(policy, recipe.data.image_size, dtype=DTYPES[recipe.compute.precision])
+
+
+def build_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
+    """The contrastive loss of (z_a, z_b), with the recipe's scale applied."""
+    settings = recipe.loss
+    factor = 2.0 if settings.scale == "code" else 1.0
+
+    def loss(z_a: Tensor, z_b: Tensor) -> Tensor:
+        return factor * nt_xent(
+            z_a,
+            z_b,
+            temperature=settings.temperature,
+            normalize=settings.normalize,
+            negatives=settings.negatives,
+        )
+
+    return loss

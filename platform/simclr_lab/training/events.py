@@ -1,0 +1,51 @@
+"""What a running cell tells its driver: plain data, in this order: started, epochs, end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from simclr_lab.cell import EpochReport, Outcome
+
+
+@dataclass(frozen=True)
+class CellStarted:
+    """The cell is open; ``history`` is what its file already holds, told again with its stamps."""
+
+    key: str
+    attempt: int
+    world_size: int
+    threads: int
+    history: tuple[EpochReport, ...]
+
+
+@dataclass(frozen=True)
+class CellEpoch:
+    """One more epoch, or the final evaluations, done and safe in the cell's file."""
+
+    key: str
+    report: EpochReport
+
+
+@dataclass(frozen=True)
+class CellEnded:
+    """The encoder is finished and evaluated.
+
+    ``evaluations`` maps protocol -> key of its settings; ``metrics`` holds the latest value of
+    every metric of the cell.
+    """
+
+    key: str
+    outcome: Outcome
+    evaluations: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CellFailed:
+    """The cell could not go on, for a reason that is no property of its recipe's result."""
+
+    key: str
+    reason: str
+
+
+CellEvent = CellStarted | CellEpoch | CellEnded | CellFailed
+EndEvent = CellEnded | CellFailed

@@ -1,0 +1,232 @@
+"""One cell from start to end on one worker: pretrain, checkpoint, evaluate, report (no Ray)."""
+
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from simclr_lab.cell import EpochReport, Outcome
+from simclr_lab.data.sources import Dataset
+from simclr_lab.data.splits import fit_indices, pretraining_indices, validation_split
+from simclr_lab.evaluation.protocols import (
+    READS_TEST,
+    LabelledImages,
+    LabelledSplits,
+    evaluate,
+)
+from simclr_lab.identity import evaluation_key
+from simclr_lab.recipe import Recipe
+from simclr_lab.training.checkpoint import CellStore, history_from_plain, history_to_plain
+from simclr_lab.training.events import CellEnded, CellEpoch, CellEvent, CellStarted
+from simclr_lab.training.final_checks import final_checks
+from simclr_lab.training.loop import EpochMetrics, Pretraining
+
+
+@dataclass(frozen=True)
+class CellTask:
+    """What a worker needs to know of a cell; plain data that travels to it."""
+
+    key: str
+    recipe: Recipe
+    seed: int
+    storage: str
+    attempt: int = 0
+
+
+class CellRun:
+    """One worker's run of a cell. Rank 0 writes, evaluates and tells; the others only compute.
+
+    Args:
+        task: what to run.
+        dataset: decoded images, shared between cells and never written to.
+        device: where to compute.
+    """
+
+    def __init__(
+        self, task: CellTask, dataset: Dataset, device: torch.device | str = "cpu"
+    ) -> None:
+        self.task, self.recipe = task, task.recipe
+        self.store = CellStore(Path(task.storage), task.key, task.attempt)
+        images, data = _shared_tensor(dataset.train_images), self.recipe.data
+        subset = pretraining_indices(
+            dataset.train_labels, split=data.pretrain_split, images=data.pretrain_images
+        )
+        self.pretraining = Pretraining(
+            self.recipe, task.seed, images, torch.from_numpy(subset), device
+        )
+        self.dataset = dataset
+        self.history: list[EpochReport] = []
+        self.evaluations: dict[str, str] = {}
+        self.outcome = Outcome.OK
+
+    @property
+    def writes(self) -> bool:
+        """Whether this worker is the one that writes, evaluates and tells."""
+        return self.pretraining.rank == 0
+
+    def events(self) -> Iterator[CellEvent]:
+        """Run what is left of the cell; every worker must exhaust this iterator."""
+        finished = self._restore()
+        yield CellStarted(
+            key=self.task.key,
+            attempt=self.task.attempt,
+            world_size=self.pretraining.world_size,
+            threads=torch.get_num_threads(),
+            history=tuple(self.history),
+        )
+        if not finished:
+            yield from self._pretrain()
+        if not self.writes:
+            return
+        missing = self.missing_evaluations()
+        if missing and self.outcome is not Outcome.DIVERGED:
+            yield self._evaluate(missing, first=not finished)
+        latest = {name: v for report in self.history for name, v in report.metrics.items()}
+        yield CellEnded(self.task.key, self.outcome, dict(self.evaluations), latest)
+
+    def missing_evaluations(self) -> dict[str, str]:
+        """Protocol -> key of the evaluations that the recipe wants and the cell lacks."""
+        wanted = {p: evaluation_key(self.recipe, p) for p in self.recipe.evaluation.protocols}
+        return {p: key for p, key in wanted.items() if self.evaluations.get(p) != key}
+
+    def _pretrain(self) -> Iterator[CellEvent]:
+        clock = _Clock()
+        for epoch in self.pretraining.epochs():
+            if not math.isfinite(epoch.metrics["train/loss"]):
+                self.outcome = Outcome.DIVERGED
+            if not self.writes:
+                continue
+            report = self._epoch_report(epoch, clock)
+            self.history.append(report)
+            # Saved before it is told: a report that was told never comes with another stamp.
+            if self.outcome is Outcome.DIVERGED:
+                self.store.save_final(self._final_state())
+            else:
+                self.store.save_checkpoint(self.pretraining.step, self._training_state())
+            yield CellEpoch(self.task.key, report)
+
+    def _epoch_report(self, epoch: EpochMetrics, clock: "_Clock") -> EpochReport:
+        """The epoch's metrics with the cheap accuracy and what it cost, stamped now."""
+        earlier = self.history[-1].step if self.history else 0
+        images = (epoch.step - earlier) * self.recipe.batch_size
+        metrics = dict(epoch.metrics) | clock.costs("cost/pretraining", images)
+        if "ridge" in self.recipe.evaluation.protocols and math.isfinite(metrics["train/loss"]):
+            metrics |= self._measure(["ridge"], test=False)
+        clock.costs("", 0)  # evaluation is not charged to the next epoch's throughput
+        return EpochReport(epoch.epoch, epoch.step, _now_ms(), metrics)
+
+    def _evaluate(self, missing: dict[str, str], *, first: bool) -> CellEpoch:
+        clock = _Clock()
+        test = bool(READS_TEST & set(missing))
+        metrics = self._measure(list(missing), test=test)
+        if first and self.recipe.trains:
+            checks, collapsed = final_checks(
+                self.recipe, self.pretraining.model, self.splits(test=False).val.images
+            )
+            metrics |= checks
+            self.outcome = Outcome.COLLAPSED if collapsed else self.outcome
+        metrics |= clock.costs("cost/evaluation", 0)
+        self.evaluations |= missing
+        report = EpochReport(self.recipe.epochs, self.pretraining.step, _now_ms(), metrics)
+        self.history.append(report)
+        self.store.save_final(self._final_state())
+        return CellEpoch(self.task.key, report)
+
+    def _measure(self, protocols: list[str], *, test: bool) -> dict[str, float]:
+        settings, compute = self.recipe.evaluation, self.recipe.compute
+        return evaluate(
+            self.pretraining.model.encoder,
+            self.splits(test=test),
+            protocols,
+            precision=compute.precision,
+            channels_last=compute.channels_last,
+            device=self.pretraining.device,
+            linear_refit=settings.linear_refit,
+        )
+
+    def splits(self, *, test: bool) -> LabelledSplits:
+        """Labelled images for evaluation; the test split only where a protocol reads it."""
+        data = self.dataset
+        images, labels = _shared_tensor(data.train_images), _shared_tensor(data.train_labels)
+
+        def rows(indices: NDArray[np.int64]) -> LabelledImages:
+            where = torch.from_numpy(indices)
+            return LabelledImages(images[where], labels[where])
+
+        return LabelledSplits(
+            fit=rows(fit_indices(data.train_labels, images=self.recipe.evaluation.fit_images)),
+            val=rows(validation_split(data.train_labels)[1]),
+            test=LabelledImages(_shared_tensor(data.test_images), _shared_tensor(data.test_labels))
+            if test
+            else None,
+        )
+
+    def _restore(self) -> bool:
+        """Take up what the store holds; whether the encoder is finished."""
+        final = self.store.load_final()
+        if final is not None:
+            self.pretraining.model.encoder.load_state_dict(final["encoder"])
+            self.pretraining.model.head.load_state_dict(final["head"])
+            self.pretraining.step = final["step"]
+            self.evaluations = dict(final["evaluations"])
+            self.outcome = Outcome(final["outcome"])
+            self.history = list(history_from_plain(final["history"]))
+            return True
+        state = self.store.load_checkpoint()
+        if state is not None:
+            self.pretraining.load_state_dict(state["training"])
+            self.history = list(history_from_plain(state["history"]))
+        return False
+
+    def _training_state(self) -> dict[str, Any]:
+        return {
+            "training": self.pretraining.state_dict(),
+            "history": history_to_plain(tuple(self.history)),
+        }
+
+    def _final_state(self) -> dict[str, Any]:
+        model = self.pretraining.model
+        return {
+            "encoder": model.encoder.state_dict(),
+            "head": model.head.state_dict(),
+            "step": self.pretraining.step,
+            "history": history_to_plain(tuple(self.history)),
+            "evaluations": dict(self.evaluations),
+            "outcome": str(self.outcome.value),
+            "seed": self.task.seed,
+            "recipe": self.recipe.model_dump_json(),
+        }
+
+
+class _Clock:
+    """CPU and wall seconds since it was last asked."""
+
+    def __init__(self) -> None:
+        self.cpu, self.wall = time.process_time(), time.perf_counter()
+
+    def costs(self, prefix: str, images: int) -> dict[str, float]:
+        """``<prefix>_cpu_seconds``, ``<prefix>_seconds`` and, for images, their rate."""
+        cpu, wall = time.process_time(), time.perf_counter()
+        spent, passed = cpu - self.cpu, wall - self.wall
+        self.cpu, self.wall = cpu, wall
+        costs = {f"{prefix}_cpu_seconds": spent, f"{prefix}_seconds": passed}
+        return costs | ({"cost/images_per_second": images / passed} if images else {})
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _shared_tensor(array: NDArray[Any]) -> Tensor:
+    """A view of a shared array. It must never be written to: only gather from it by index."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.asarray(array))

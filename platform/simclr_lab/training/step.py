@@ -1,0 +1,46 @@
+"""One optimisation step: two views in, one update of the weights out (Algorithm 1)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from simclr_lab.contrastive.diagnostics import contrastive_accuracy, contrastive_entropy
+
+
+def training_step(
+    model: nn.Module,
+    view_a: Tensor,
+    view_b: Tensor,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    learning_rate: float,
+    temperature: float,
+    normalize: bool,
+    precision: str,
+    channels_last: bool,
+) -> Tensor:
+    """Update ``model`` in place from the local images' views, each (n, c, h, w).
+
+    Both views go through one forward, so that batch norm sees them together. Returns the detached
+    (loss, contrastive accuracy in percent, contrastive entropy in nats), float64 of shape (3,), of
+    this worker's anchors; their mean over workers is the global batch's value.
+    """
+    images = torch.cat([view_a, view_b])
+    if channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        _, z = model(images)
+    z_a, z_b = z.chunk(2)
+    value = loss(z_a, z_b)
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    optimizer.step()
+    with torch.no_grad():
+        seen = {"temperature": temperature, "normalize": normalize}
+        accuracy = contrastive_accuracy(z_a.detach(), z_b.detach(), **seen)
+        entropy = contrastive_entropy(z_a.detach(), z_b.detach(), **seen)
+        return torch.stack([value.detach().double(), 100 * accuracy.double(), entropy.double()])

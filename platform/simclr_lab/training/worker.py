@@ -1,0 +1,39 @@
+"""What each worker of a cell runs: alone in a process of its own, or one rank of several."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from ray.util.queue import Queue
+
+from simclr_lab.training.events import CellEvent
+from simclr_lab.training.run_cell import CellRun, CellTask
+from simclr_lab.training.shared_data import receive
+
+
+def use_threads(threads: int) -> None:
+    """Compute with this many threads; more than the cell's processors cost a factor of five."""
+    torch.set_num_threads(threads)
+
+
+def run_alone(task: CellTask, shared: dict[str, Any], threads: int) -> Iterator[CellEvent]:
+    """The events of a cell on one worker, in this process."""
+    use_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    yield from CellRun(task, receive(shared), device).events()
+
+
+def run_rank(config: dict[str, Any]) -> None:
+    """One rank of a cell on several workers, inside Ray Train's process group.
+
+    ``config`` holds ``task``, ``shared``, ``threads`` and ``events``, the queue on which rank 0
+    tells its driver what happens.
+    """
+    from ray.train.torch import get_device
+
+    use_threads(config["threads"])
+    events: Queue = config["events"]
+    run = CellRun(config["task"], receive(config["shared"]), get_device())
+    for event in run.events():
+        if run.writes:
+            events.put(event)

@@ -1,0 +1,50 @@
+"""Tune's callbacks as one call per event of a cell, on the driver."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ray import tune
+
+from simclr_lab.training.events import CellEvent, CellFailed
+from simclr_lab.training.run_cell import CellTask
+from simclr_lab.tuning.trial import EVENT
+
+
+class CellListener(Protocol):
+    """Is told everything that happens to cells; must not block."""
+
+    def heard(self, task: CellTask, event: CellEvent) -> None:
+        """One event of one cell, in the order in which the cell told it."""
+        ...
+
+
+class ListeningCallback(tune.Callback):  # type: ignore[misc]
+    """Passes each cell's events to the listeners; a trial that Tune gives up on has failed."""
+
+    def __init__(self, listeners: Sequence[CellListener]) -> None:
+        self.listeners = list(listeners)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """One step of a trial is one event of its cell."""
+        self._tell(trial, result[EVENT])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The trial's process was lost more often than it is restarted."""
+        lines = str((getattr(trial, "error_file", None) and _last_line(trial.error_file)) or "")
+        self._tell(trial, CellFailed(trial.config["task"].key, lines or "its process was lost"))
+
+    def _tell(self, trial: Any, event: CellEvent) -> None:
+        for listener in self.listeners:
+            listener.heard(trial.config["task"], event)
+
+
+def _last_line(path: str) -> str:
+    """The last line that says something in the file where Tune keeps an error."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = [line.strip() for line in file if line.strip()]
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""

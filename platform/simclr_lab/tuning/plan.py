@@ -1,0 +1,129 @@
+"""Plan first: a study's cells against what the ledger knows, before anything is launched."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from simclr_lab.cell import CellRecord, State, StudyCell
+from simclr_lab.identity import METHOD_VERSION, cell_key, evaluation_key
+from simclr_lab.recipe import Recipe
+
+
+class Action(StrEnum):
+    """What a launch does about a cell."""
+
+    RUN = "run"
+    CONTINUE = "continue"
+    EVALUATE = "evaluate only"
+    REUSE = "reuse"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell of a study with what is to be done about it."""
+
+    key: str
+    arm: str
+    seed: int
+    recipe: Recipe
+    action: Action
+    workers: int = 1
+
+    @property
+    def launches(self) -> bool:
+        """Whether the cell needs a worker."""
+        return self.action in (Action.RUN, Action.CONTINUE, Action.EVALUATE)
+
+    @property
+    def place(self) -> StudyCell:
+        """The cell's place in its study."""
+        return StudyCell(self.key, self.arm, self.seed)
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """An arm with one seed, before its key is looked up."""
+
+    arm: str
+    seed: int
+    recipe: Recipe
+
+
+def plan_cell(
+    replicate: Replicate,
+    known: Mapping[str, CellRecord],
+    *,
+    data_digest: str,
+    workers: int = 1,
+    retry_failed: bool = False,
+) -> PlannedCell:
+    """Decide about one cell. ``workers`` is what the user asks for; see ``fitting_workers``."""
+    recipe = replicate.recipe
+    key = cell_key(recipe, replicate.seed, data_digest, method_version=METHOD_VERSION)
+    record = known.get(key)
+    if record is not None and record.world_size and record.state is not State.FINISHED:
+        workers = record.world_size  # a continued cell keeps its world size, hence its bits
+    return PlannedCell(
+        key=key,
+        arm=replicate.arm,
+        seed=replicate.seed,
+        recipe=recipe,
+        action=_action(record, recipe, retry_failed),
+        workers=fitting_workers(recipe, workers),
+    )
+
+
+def plan_cells(
+    replicates: Iterable[Replicate],
+    known: Mapping[str, CellRecord],
+    *,
+    data_digest: str,
+    workers: int = 1,
+    retry_failed: bool = False,
+) -> list[PlannedCell]:
+    """Decide about every cell; a key that two arms share is planned once."""
+    planned: dict[str, PlannedCell] = {}
+    for replicate in replicates:
+        cell = plan_cell(
+            replicate, known, data_digest=data_digest, workers=workers, retry_failed=retry_failed
+        )
+        planned.setdefault(cell.key, cell)
+    return list(planned.values())
+
+
+def _action(record: CellRecord | None, recipe: Recipe, retry_failed: bool) -> Action:
+    if record is None or record.state is State.MISSING:
+        return Action.RUN
+    if record.state is State.FINISHED:
+        wanted = {p: evaluation_key(recipe, p) for p in recipe.evaluation.protocols}
+        lacking = any(record.evaluations.get(p) != key for p, key in wanted.items())
+        return Action.EVALUATE if lacking and record.outcome != "diverged" else Action.REUSE
+    if record.state is State.FAILED and not retry_failed:
+        return Action.FAILED
+    return Action.CONTINUE
+
+
+def fitting_workers(recipe: Recipe, wanted: int) -> int:
+    """The largest number of workers up to ``wanted`` that the recipe's batch can be cut for.
+
+    Workers divide the batch, and hold or share whole groups of batch norm.
+    """
+    if not recipe.trains:
+        return 1
+    group = recipe.batch_norm.group_images
+    whole = recipe.batch_size if group == "whole" else group
+
+    def fits(workers: int) -> bool:
+        local = recipe.batch_size // workers
+        return recipe.batch_size % workers == 0 and (local % whole == 0 or whole % local == 0)
+
+    return max(n for n in range(1, max(wanted, 1) + 1) if fits(n))
+
+
+def reference_replicates(base: Recipe, seeds: Sequence[int]) -> list[Replicate]:
+    """The two rows without pretraining: raw pixels, and the encoder at its initial weights."""
+    pixels = base.with_fields({"encoder.kind": "raw_pixels"})
+    random = base.with_fields({"epochs": 0})
+    rows = [Replicate("random encoder", seed, random) for seed in seeds]
+    return [Replicate("raw pixels", seeds[0], pixels), *rows]

@@ -1,0 +1,101 @@
+"""One Tune trial is one cell: its events, one a step, in the trial's own process or from Ray Train.
+
+The process is used again for the next cell (starting one costs seconds), but only for so long, and
+never after a failure.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+from ray import tune
+
+from simclr_lab.training.cluster import SLOT
+from simclr_lab.training.events import CellEvent, CellFailed, EndEvent
+from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.trainer import run_on_workers
+from simclr_lab.training.worker import run_alone
+from simclr_lab.tuning.plan import PlannedCell
+
+EVENT = "event"
+MAX_CELLS = 50
+MAX_GROWTH_BYTES = 300 * 2**20
+
+
+class WornProcess(RuntimeError):  # noqa: N818 - not an error of the cell: Tune starts it afresh
+    """This process has run enough cells; the trial goes on in a new one."""
+
+
+def trial_config(cell: PlannedCell, storage: str) -> dict[str, Any]:
+    """The configuration that Tune carries to the trial."""
+    task = CellTask(cell.key, cell.recipe, cell.seed, storage)
+    return {"task": task, "workers": cell.workers}
+
+
+def trial_resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Tickets of a trial: one bundle each, so that a large cell may span nodes.
+
+    A cell of one worker computes in the trial's process and takes its processor there; a larger
+    one holds tickets only, while Ray Train asks for the processors.
+    """
+    workers = config["workers"]
+    if workers == 1:
+        return tune.PlacementGroupFactory([{SLOT: 1, "CPU": 1}])
+    return tune.PlacementGroupFactory([{SLOT: 1}] * workers)
+
+
+class CellTrial(tune.Trainable):  # type: ignore[misc]
+    """Runs cells one after another; ``step`` returns the next event of the current one."""
+
+    def setup(self, config: dict[str, Any], shared: dict[str, Any] | None = None) -> None:
+        """Open the first cell. ``shared`` holds references to the decoded dataset."""
+        self.shared = shared or {}
+        self.cells = 0
+        self.failed = False
+        self.bytes_after_first: int | None = None
+        self._open(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Open the next cell in the same process."""
+        if self.bytes_after_first is None:
+            self.bytes_after_first = _private_bytes()
+        self._open(new_config)
+        return True
+
+    def _open(self, config: dict[str, Any]) -> None:
+        task, workers, threads = config["task"], config["workers"], 1
+        self.key = task.key
+        self.opened = True
+        self.cells += 1
+        self.events: Iterator[CellEvent] = (
+            run_alone(task, self.shared, threads)
+            if workers == 1
+            else run_on_workers(task, self.shared, workers=workers, threads=threads)
+        )
+
+    def step(self) -> dict[str, Any]:
+        """The next event; the last one is marked done. An exception becomes the cell's end."""
+        if self.opened and self.worn():
+            raise WornProcess(f"{self.cells} cells in process {os.getpid()}")
+        self.opened = False
+        try:
+            event = next(self.events)
+        except StopIteration:
+            event = CellFailed(self.key, "the workers ended without a result")
+        except Exception as error:
+            event = CellFailed(self.key, f"{type(error).__name__}: {error}")
+        self.failed = self.failed or isinstance(event, CellFailed)
+        return {EVENT: event, "done": isinstance(event, EndEvent)}
+
+    def worn(self) -> bool:
+        """Whether this process should not begin the cell it has just opened."""
+        if self.bytes_after_first is None:
+            return False
+        grown = _private_bytes() - self.bytes_after_first
+        return self.failed or self.cells > MAX_CELLS or grown > MAX_GROWTH_BYTES
+
+
+def _private_bytes() -> int:
+    """Memory that this process alone holds; the shared dataset does not count."""
+    return int(psutil.Process().memory_full_info().uss)

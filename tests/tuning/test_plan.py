@@ -1,0 +1,80 @@
+"""The plan: what is run, continued, evaluated, reused, and on how many workers."""
+
+import pytest
+
+from simclr_lab.cell import CellRecord, Outcome, State
+from simclr_lab.identity import evaluation_key
+from simclr_lab.recipe import Recipe
+from simclr_lab.recipes import named_recipe
+from simclr_lab.tuning.plan import (
+    Action,
+    Replicate,
+    fitting_workers,
+    plan_cell,
+    plan_cells,
+    reference_replicates,
+)
+
+RECIPE = named_recipe("laptop")
+DIGEST = "d" * 64
+
+
+def record(state: State, **changes: object) -> CellRecord:
+    key = plan_cell(Replicate("a", 0, RECIPE), {}, data_digest=DIGEST).key
+    evaluations = {p: evaluation_key(RECIPE, p) for p in RECIPE.evaluation.protocols}
+    given = {"evaluations": evaluations, "outcome": Outcome.OK} | changes
+    return CellRecord(key, 0, state, RECIPE.flat(), "laptop", DIGEST, 1, **given)
+
+
+def action(known: CellRecord | None, **options: object) -> Action:
+    ledger = {known.key: known} if known else {}
+    return plan_cell(Replicate("a", 0, RECIPE), ledger, data_digest=DIGEST, **options).action
+
+
+def test_what_is_done_about_each_state() -> None:
+    assert action(None) is Action.RUN
+    assert action(record(State.RUNNING)) is Action.CONTINUE
+    assert action(record(State.UNFINISHED)) is Action.CONTINUE
+    assert action(record(State.PRUNED)) is Action.CONTINUE
+    assert action(record(State.FINISHED)) is Action.REUSE
+    assert action(record(State.FAILED)) is Action.FAILED
+    assert action(record(State.FAILED), retry_failed=True) is Action.CONTINUE
+
+
+def test_a_finished_cell_that_lacks_an_evaluation_is_only_evaluated() -> None:
+    assert action(record(State.FINISHED, evaluations={})) is Action.EVALUATE
+    diverged = record(State.FINISHED, evaluations={}, outcome=Outcome.DIVERGED)
+    assert action(diverged) is Action.REUSE
+
+
+def test_a_continued_cell_keeps_its_world_size() -> None:
+    known = record(State.UNFINISHED, world_size=2)
+    cell = plan_cell(Replicate("a", 0, RECIPE), {known.key: known}, data_digest=DIGEST, workers=1)
+    assert cell.workers == 2
+
+
+def test_a_key_that_two_arms_share_is_planned_once() -> None:
+    cells = plan_cells([Replicate("a", 0, RECIPE), Replicate("b", 0, RECIPE)], {}, data_digest="d")
+    assert [cell.arm for cell in cells] == ["a"]
+
+
+@pytest.mark.parametrize(("wanted", "got"), [(1, 1), (2, 2), (3, 2), (4, 4), (7, 4), (0, 1)])
+def test_workers_divide_the_batch(wanted, got) -> None:
+    assert fitting_workers(RECIPE, wanted) == got
+
+
+def test_workers_hold_or_share_whole_groups_of_batch_norm() -> None:
+    grouped = Recipe().with_fields({"batch_size": 96, "batch_norm.group_images": 32})
+    assert fitting_workers(grouped, 2) == 1  # 48 images are one group and a half
+    assert fitting_workers(grouped, 3) == 3
+    assert fitting_workers(grouped, 6) == 6  # two workers share a group
+
+
+def test_reference_rows_do_not_train() -> None:
+    rows = reference_replicates(RECIPE, [3, 4])
+    assert [(row.arm, row.seed) for row in rows] == [
+        ("raw pixels", 3),
+        ("random encoder", 3),
+        ("random encoder", 4),
+    ]
+    assert not any(row.recipe.trains for row in rows)
