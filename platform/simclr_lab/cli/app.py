@@ -29,7 +29,8 @@ def run(
     dry_run: Annotated[bool, typer.Option(help="print the plan and stop")] = False,
 ) -> None:
     """Run what is missing of an ablation or a sweep; what is done is reused."""
-    from simclr_lab.cli.run import Request, run_study
+    from simclr_lab.cli.request import Request
+    from simclr_lab.cli.run import run_study
 
     run_study(
         Request(

@@ -1,11 +1,11 @@
 """Launching a study: ledger first, then leases, then Ray; whatever happens, a true record."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+import signal
+from dataclasses import dataclass, field, replace
 
 from simclr_lab.cell import CellRecord, State, StudyCell, StudyRecord
-from simclr_lab.cli.exits import Exit, interactive, leave, output
+from simclr_lab.cli.data import require_dataset
+from simclr_lab.cli.exits import Exit, errors, interactive, leave, output
 from simclr_lab.cli.progress import StudyProgress
 from simclr_lab.data.sources import Dataset
 from simclr_lab.tracking.cell_listener import TrackerListener
@@ -15,7 +15,7 @@ from simclr_lab.tracking.ledger import Ledger
 from simclr_lab.tracking.mlflow_tracker import MlflowTracker
 from simclr_lab.tracking.provenance import provenance
 from simclr_lab.training.cluster import connect, disconnect, slots
-from simclr_lab.tuning.listening import ListeningCallback
+from simclr_lab.tuning.listening import CellListener, ListeningCallback
 from simclr_lab.tuning.plan import PlannedCell
 from simclr_lab.tuning.run import run_cells
 from simclr_lab.tuning.source import CellSource, Surroundings
@@ -28,87 +28,92 @@ class Launch:
     """One launch of a study, under the study's lease.
 
     Args:
-        record: the study as its parent run shows it; its cells are what is planned so far.
+        record: the study as its parent run shows it; a sweep's cells are added as they come.
         ledger: what has been run.
-        dataset: decoded images.
-        total: cells that need a worker, as far as it is known.
-        reused: cells that do not.
+        dataset: name of the dataset.
     """
 
     record: StudyRecord
     ledger: Ledger
-    dataset: Dataset
-    total: int
-    reused: int
-    _places: dict[str, StudyCell] = field(init=False, default_factory=dict)
+    dataset: str
+    _places: dict[str, StudyCell] = field(init=False)
+    _tracker: MlflowTracker = field(init=False)
+    _progress: StudyProgress | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._places = {place.key: place for place in self.record.cells}
+        self._tracker = MlflowTracker(self.ledger.tracking_uri)
 
-    def run(self, make_source: Callable[[Surroundings], CellSource]) -> StudyProgress:
+    def run(self, source: CellSource, *, reused: int) -> StudyProgress:
         """Run what the source hands out; returns the counts. Exits 3 on an interrupt."""
-        tracker = MlflowTracker(self.ledger.tracking_uri, self.record.scale)
-        listener = TrackerListener(
-            tracker, self.record.scale, self.dataset.digest, tags=provenance()
+        progress = StudyProgress(
+            output, source.remaining(), reused, self.record.metric, interactive()
         )
-        connect()
-        try:
-            progress = StudyProgress(
-                output, self.total, self.reused, self.record.metric, slots(), interactive()
+        self._progress = progress
+        self._tracker.open_study(self.record)
+        if source.remaining():
+            data = require_dataset(self.dataset)
+            listener = TrackerListener(
+                self._tracker, self.record.scale, data.digest, tags=provenance()
             )
-            tracker.open_study(self.record)
-            surroundings = self._surroundings(tracker, progress)
-            callback = ListeningCallback([listener, progress])
             try:
-                with progress:
-                    run_cells(
-                        make_source(surroundings),
-                        self.dataset,
-                        storage=storage(),
-                        callbacks=[callback],
-                    )
+                self._run(source, data, [listener, progress])
             except KeyboardInterrupt:
                 kept = listener.interrupted()
-                self._flush(tracker)
+                self._flush()
                 leave(
                     Exit.STOPPED,
                     f"Stopped. {progress.done} cells are finished, {len(kept)} keep the checkpoint "
                     "of their last epoch. The same command again continues.",
                 )
-            self._flush(tracker)
-            return progress
+        self._flush()
+        return progress
+
+    def _run(self, source: CellSource, data: Dataset, listeners: list[CellListener]) -> None:
+        """Ray's part; a termination signal counts as an interrupt."""
+        signal.signal(signal.SIGTERM, _interrupt)
+        assert self._progress is not None
+        try:
+            connect()
+            self._progress.slots = slots()
+            with self._progress:
+                run_cells(source, data, storage=storage(), callbacks=[ListeningCallback(listeners)])
         finally:
             disconnect()
 
-    def _surroundings(self, tracker: MlflowTracker, progress: StudyProgress) -> Surroundings:
-        def known(keys: Sequence[str]) -> Mapping[str, CellRecord]:
-            return self.ledger.cells(keys)
-
-        def reused(cell: PlannedCell, record: CellRecord) -> None:
-            progress.reused += 1
-            progress.total -= 1
-
-        def proposed(place: StudyCell) -> None:
-            if place.key not in self._places:
-                self._places[place.key] = place
-                cells = tuple(self._places.values())
-                tracker.open_study(StudyRecord(**{**vars(self.record), "cells": cells}))
-
+    def surroundings(self) -> Surroundings:
+        """What a source asks of the outside world."""
         return Surroundings(
             lease=lambda key: Lease(f"cell-{key}"),
-            known=known,
-            may_start=tracker.available,
-            reused=reused,
-            proposed=proposed,
+            known=self.ledger.cells,
+            may_start=self._tracker.available,
+            reused=self._reused,
+            proposed=self._proposed,
         )
 
-    def _flush(self, tracker: MlflowTracker) -> None:
-        if not tracker.close(FLUSH_SECONDS):
+    def _reused(self, cell: PlannedCell, record: CellRecord) -> None:
+        if self._progress is not None:
+            self._progress.reused += 1
+            self._progress.total -= 1
+
+    def _proposed(self, place: StudyCell) -> None:
+        if place.key not in self._places:
+            self._places[place.key] = place
+            self._tracker.open_study(replace(self.record, cells=tuple(self._places.values())))
+
+    def _flush(self) -> None:
+        if not self._tracker.close(FLUSH_SECONDS):
             leave(
                 Exit.UNFIT,
-                f"The ledger at {self.ledger.tracking_uri} did not take {tracker.pending()} "
-                "records. Nothing is lost: the same command again adds them.",
+                f"The ledger at {self.ledger.tracking_uri} did not take {self._tracker.pending()} "
+                "messages. Nothing is lost: the same command again adds them.",
             )
+        for error in self._tracker.errors:
+            errors.print(f"The ledger refused {error.what}: {error.error}", markup=False)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def hold_study(study: str, scale: str) -> Lease:
@@ -122,8 +127,11 @@ def hold_study(study: str, scale: str) -> Lease:
     return lease
 
 
-def judge_orphans(ledger: Ledger, known: Mapping[str, CellRecord]) -> None:
-    """Runs left RUNNING by a launch that died become unfinished; only where nobody holds them."""
+def judge_orphans(ledger: Ledger, known: dict[str, CellRecord]) -> dict[str, CellRecord]:
+    """What is known once runs that a dead launch left RUNNING are marked unfinished.
+
+    A run is judged only where its lease is free: nobody is working on it.
+    """
     orphans = []
     for key, record in known.items():
         if record.state is not State.RUNNING:
@@ -132,15 +140,7 @@ def judge_orphans(ledger: Ledger, known: Mapping[str, CellRecord]) -> None:
         if lease.acquire():
             orphans.append(key)
             lease.release()
-    if orphans:
-        ledger.mark_unfinished(orphans)
-
-
-def free_space(path: Path) -> int:
-    """Bytes free where ``path`` will be."""
-    import shutil
-
-    existing = path
-    while not existing.exists():
-        existing = existing.parent
-    return shutil.disk_usage(existing).free
+    if not orphans:
+        return known
+    ledger.mark_unfinished(orphans)
+    return known | ledger.cells(orphans)

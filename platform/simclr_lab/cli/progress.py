@@ -22,7 +22,6 @@ class StudyProgress:
         total: cells to launch.
         reused: cells that need no launch.
         metric: the study's metric.
-        slots: cells of one worker that run at once.
         live: draw one bar that is redrawn; otherwise print one line per event.
     """
 
@@ -30,8 +29,8 @@ class StudyProgress:
     total: int
     reused: int
     metric: str
-    slots: int
     live: bool
+    slots: int = 1  # cells of one worker that run at once
     done: int = field(init=False, default=0)
     failed: list[str] = field(init=False, default_factory=list)
     best: tuple[float, str] | None = field(init=False, default=None)

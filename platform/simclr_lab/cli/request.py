@@ -28,15 +28,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Checked:
-    """A study laid over a scale: valid in every word.
-
-    ``scale`` is the scale's name, with a mark when ``--set`` changed it; ``base`` its recipe.
-    """
+    """A study laid over a scale, valid in every word; ``base`` is the scale's recipe."""
 
     request: Request
     study: Study
     base: Recipe
     seeds: tuple[int, ...]
+
+    @property
+    def scale(self) -> str:
+        """The scale's name, with what ``--set`` changed: records of both must not be mixed."""
+        marks = sorted(self.request.assignments)
+        return "+".join([self.request.scale, *marks]) if marks else self.request.scale
 
 
 def check(request: Request) -> Checked:
@@ -47,10 +50,7 @@ def check(request: Request) -> Checked:
     base = named_recipe(request.scale).with_fields(parse_assignments(request.assignments))
     study = load_study(request.path)
     study.check(base, request.scale)
-    if request.seeds is None:
-        seeds = study.seeds_at(request.scale)
-    else:
-        seeds = parse_seeds(request.seeds)
+    seeds = study.seeds_at(request.scale) if request.seeds is None else parse_seeds(request.seeds)
     return Checked(request, study, base, seeds)
 
 

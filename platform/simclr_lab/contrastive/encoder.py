@@ -67,9 +67,11 @@ class _Block(nn.Module):
         )
 
     @property
-    def last_norm(self) -> nn.Module:
-        """The norm whose scale starts at zero, so that a block starts as its shortcut."""
-        return self.bn3 or self.bn2
+    def last_scale(self) -> nn.Parameter:
+        """The scale that starts at zero, so that a block starts as its shortcut."""
+        scale = (self.bn3 or self.bn2).weight
+        assert isinstance(scale, nn.Parameter)
+        return scale
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.relu(self.bn1(self.conv1(x)))
@@ -126,8 +128,8 @@ class ResNet(nn.Module):
         x = functional.relu(self.bn1(self.conv1(images)))
         if self.stem == "imagenet":
             x = self._pool(x)
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for stage in range(1, 5):
+            x = self.get_submodule(f"layer{stage}")(x)
         return x.mean(dim=(2, 3))
 
     def _pool(self, x: Tensor) -> Tensor:
@@ -186,7 +188,7 @@ def _initialise(network: ResNet, generator: torch.Generator | None) -> None:
                 module.weight, std=std, a=-2 * std, b=2 * std, generator=generator
             )
         if isinstance(module, _Block):
-            nn.init.zeros_(module.last_norm.weight)
+            nn.init.zeros_(module.last_scale)
 
 
 class RawPixels(nn.Module):

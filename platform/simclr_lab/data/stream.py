@@ -1,6 +1,6 @@
 """The stream of images that pretraining sees, as positions that any worker can compute.
 
-The stream is one permutation per epoch, laid end to end; step s takes positions s*B ... (s+1)*B - 1.
+The stream is one permutation per epoch, end to end; step s takes positions s*B to (s+1)*B - 1.
 Batches straddle epochs, as in the official pipeline (spec 6.2).
 """
 

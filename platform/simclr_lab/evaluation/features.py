@@ -34,7 +34,7 @@ def extract_features(
     was_training = encoder.training
     encoder.eval()
     parts = []
-    for chunk in images.split(CHUNK):
+    for chunk in torch.split(images, CHUNK):
         x = (chunk.to(device).to(dtype) / 255).contiguous(memory_format=layout)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             h = encoder(x)

@@ -54,10 +54,12 @@ def final_checks(recipe: Recipe, model: SimCLR, images: Tensor) -> tuple[dict[st
         b_parts.append(z_b.float())
     model.train(was_training)
     h, z_a, z_b = torch.cat(h_parts), torch.cat(a_parts), torch.cat(b_parts)
-    seen = {"temperature": recipe.loss.temperature, "normalize": recipe.loss.normalize}
+    temperature, normalize = recipe.loss.temperature, recipe.loss.normalize
+    accuracy = contrastive_accuracy(z_a, z_b, temperature=temperature, normalize=normalize)
+    entropy = contrastive_entropy(z_a, z_b, temperature=temperature, normalize=normalize)
     metrics = {
-        "val/contrastive_accuracy": 100 * float(contrastive_accuracy(z_a, z_b, **seen)),
-        "val/contrastive_entropy": float(contrastive_entropy(z_a, z_b, **seen)),
+        "val/contrastive_accuracy": 100 * float(accuracy),
+        "val/contrastive_entropy": float(entropy),
         "val/feature_std": float(feature_std(h)) * h.shape[1] ** 0.5,
     }
     return metrics, metrics["val/feature_std"] < COLLAPSED_STD

@@ -73,8 +73,9 @@ class Pretraining:
     def epochs(self) -> Iterator[EpochMetrics]:
         """Train to the end from wherever the state stands, yielding at each epoch's end.
 
-        An epoch ends with the first step past its last image, the last one with the run. A run whose loss is no longer finite
-        ends after yielding that epoch: its ``train/loss`` is NaN or infinite.
+        An epoch ends with the first step past its last image, the last one with the run. A run
+        whose loss is no longer finite ends after yielding that epoch: its ``train/loss`` is NaN or
+        infinite.
         """
         if not self.recipe.trains:
             return

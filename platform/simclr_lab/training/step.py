@@ -35,12 +35,12 @@ def training_step(
     z_a, z_b = z.chunk(2)
     value = loss(z_a, z_b)
     optimizer.zero_grad(set_to_none=True)
-    value.backward()
+    torch.autograd.backward(value)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()
     with torch.no_grad():
-        seen = {"temperature": temperature, "normalize": normalize}
-        accuracy = contrastive_accuracy(z_a.detach(), z_b.detach(), **seen)
-        entropy = contrastive_entropy(z_a.detach(), z_b.detach(), **seen)
+        pair = z_a.detach(), z_b.detach()
+        accuracy = contrastive_accuracy(*pair, temperature=temperature, normalize=normalize)
+        entropy = contrastive_entropy(*pair, temperature=temperature, normalize=normalize)
         return torch.stack([value.detach().double(), 100 * accuracy.double(), entropy.double()])

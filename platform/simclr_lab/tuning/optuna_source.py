@@ -25,6 +25,7 @@ from simclr_lab.cell import Outcome
 from simclr_lab.fields import FieldError
 from simclr_lab.recipe import Recipe
 from simclr_lab.spaces.domain import Choice, Domain
+from simclr_lab.spaces.tree import assignment
 from simclr_lab.training.events import CellEnded, EndEvent
 from simclr_lab.tuning.plan import Action, PlannedCell, Replicate
 from simclr_lab.tuning.samplers import make_sampler
@@ -69,7 +70,8 @@ class OptunaSource:
         metric: the searched metric, higher is better.
         chance: its value for a diverged cell.
         sampler: name of the sampler, and ``sampler_seed`` its seed.
-        plan: decides what is to be done about a replicate.
+        key: the key of a replicate.
+        plan: what is to be done about a replicate; asks the ledger.
         outside: leases, ledger and the parent run's list of cells.
     """
 
@@ -82,6 +84,7 @@ class OptunaSource:
     chance: float
     sampler: str
     sampler_seed: int
+    key: Callable[[Replicate], str]
     plan: Callable[[Replicate], PlannedCell]
     outside: Surroundings
     sampler_options: Mapping[str, Any] = field(default_factory=dict)
@@ -102,6 +105,14 @@ class OptunaSource:
         """Different cells proposed so far, in this launch and before it."""
         return len(set(self._keys.values()))
 
+    def remaining(self) -> int:
+        """Cells that may still be handed out."""
+        return len(self._orphans) + max(0, self.trials - self.proposed_cells)
+
+    def space_exhausted(self) -> bool:
+        """Whether proposals ended because the space has no new cell."""
+        return self._duplicates_in_a_row > MAX_DUPLICATES
+
     def next_cell(self) -> PlannedCell | Wait | Exhausted:
         """The next cell that has to be run; what the ledger answers is told to Optuna at once."""
         if not self.outside.may_start():
@@ -110,9 +121,9 @@ class OptunaSource:
             if self._take_freed(cell):
                 return cell
         while (proposal := self._propose()) is not None:
-            cell = self._resolve(*proposal)
-            if cell is not None and self._take(cell):
-                return cell
+            resolved = self._resolve(*proposal)
+            if resolved is not None and self._take(resolved):
+                return resolved
         return Wait() if self._leased_elsewhere else Exhausted()
 
     def ended(self, cell: PlannedCell, end: EndEvent) -> None:
@@ -148,18 +159,17 @@ class OptunaSource:
     def _key_of(self, params: Mapping[str, Any]) -> str:
         """The key of the cell that the parameters ask for, or a name for what cannot be run."""
         try:
-            return self._planned(params).key
+            return self.key(self._replicate(params))
         except FieldError as error:
             return f"impossible: {error}"
 
-    def _planned(self, params: Mapping[str, Any]) -> PlannedCell:
-        label = ", ".join(f"{name}={value}" for name, value in params.items())
-        return self.plan(Replicate(label, self.seed, self.base.with_fields(params)))
+    def _replicate(self, params: Mapping[str, Any]) -> Replicate:
+        return Replicate(assignment(params), self.seed, self.base.with_fields(params))
 
     def _resolve(self, number: int, params: dict[str, Any]) -> PlannedCell | None:
         """The proposal's cell if it has to be run; otherwise Optuna is told here and now."""
         try:
-            cell = self._planned(params)
+            cell = self.plan(self._replicate(params))
         except FieldError:
             self.study.tell(number, state=TrialState.FAIL)
             return None

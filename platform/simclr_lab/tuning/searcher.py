@@ -13,7 +13,7 @@ from simclr_lab.tuning.trial import EVENT, trial_config
 _PATIENCE_SECONDS = 0.5
 
 
-class CellSearcher(Searcher):
+class CellSearcher(Searcher):  # type: ignore[misc]
     """Asks ``source`` for one cell at a time while a slot is free, so that it knows what ended.
 
     Args:

@@ -40,6 +40,10 @@ class CellSource(Protocol):
         """A cell that was handed out has ended, one way or the other."""
         ...
 
+    def remaining(self) -> int:
+        """Cells that may still be handed out."""
+        ...
+
 
 @dataclass
 class Surroundings:
@@ -67,6 +71,10 @@ class AblationSource:
 
     def __post_init__(self) -> None:
         self._waiting = [cell for cell in self.cells if cell.launches]
+
+    def remaining(self) -> int:
+        """Cells that may still be handed out."""
+        return len(self._waiting)
 
     def next_cell(self) -> PlannedCell | Wait | Exhausted:
         """The first waiting cell whose lease is free and that nobody finished meanwhile."""

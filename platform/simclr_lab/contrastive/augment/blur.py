@@ -1,4 +1,4 @@
-"""Gaussian blur (App. A, spec 1.5): a tenth of the image, zeros outside, as in the official code."""
+"""Gaussian blur (App. A, spec 1.5): a tenth of the image wide, zeros outside it."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -124,7 +124,7 @@ class ColorJitter:
         flat = images.flatten(2)
         out = flat.clone()
         for index, ops in enumerate(ORDERS):
-            for part in torch.nonzero(wanted & (order == index))[:, 0].split(_CHUNK):
+            for part in torch.split(torch.nonzero(wanted & (order == index))[:, 0], _CHUNK):
                 where = part.to(images.device)
                 x = flat[where]
                 for op in ops:

@@ -1,0 +1,64 @@
+"""Leases: an operating-system lock per cell and per study; it vanishes with its process."""
+
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from filelock import FileLock, Timeout
+
+from simclr_lab.tracking.home import leases
+
+
+class LeaseHeld(RuntimeError):  # noqa: N818 - reads as what it says
+    """Somebody else holds the lease; the message names them if they are known."""
+
+
+class Lease:
+    """Permission to run ``name``; nobody else on this machine has it at the same time.
+
+    The lock is the truth. The owner's note beside it is advice for people, and is read only while
+    the lock is held.
+    """
+
+    def __init__(self, name: str, folder: Path | None = None) -> None:
+        self.name = name
+        self._folder = folder or leases()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self._folder / f"{name}.lock")
+        self._note = self._folder / f"{name}.owner"
+
+    def acquire(self, timeout: float = 0.0) -> bool:
+        """Take the lease, waiting up to ``timeout`` seconds; False if somebody holds it."""
+        try:
+            self._lock.acquire(timeout=timeout)
+        except Timeout:
+            return False
+        self._note.write_text(f"pid {os.getpid()} on {socket.gethostname()}")
+        return True
+
+    def release(self) -> None:
+        """Give the lease back."""
+        self._note.unlink(missing_ok=True)
+        self._lock.release()
+
+    def owner(self) -> str | None:
+        """Who holds the lease, as far as is known."""
+        try:
+            return self._note.read_text() or None
+        except OSError:
+            return None
+
+    def __enter__(self) -> Self:
+        if not self.acquire():
+            raise LeaseHeld(f"{self.name} is held by {self.owner() or 'somebody'}")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
