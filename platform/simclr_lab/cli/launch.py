@@ -7,6 +7,7 @@ from simclr_lab.cell import CellRecord, State, StudyCell, StudyRecord
 from simclr_lab.cli.data import require_dataset
 from simclr_lab.cli.exits import Exit, errors, interactive, leave, output
 from simclr_lab.cli.progress import StudyProgress
+from simclr_lab.cli.quiet import ray_in_a_file
 from simclr_lab.data.sources import Dataset
 from simclr_lab.tracking.cell_listener import TrackerListener
 from simclr_lab.tracking.home import storage
@@ -73,13 +74,16 @@ class Launch:
         """Ray's part; a termination signal counts as an interrupt."""
         signal.signal(signal.SIGTERM, _interrupt)
         assert self._progress is not None
-        try:
-            connect()
-            self._progress.slots = slots()
-            with self._progress:
-                run_cells(source, data, storage=storage(), callbacks=[ListeningCallback(listeners)])
-        finally:
-            disconnect()
+        with ray_in_a_file(self.record.study) as log:
+            output.print(f"log: {log}", markup=False)
+            try:
+                connect()
+                self._progress.slots = slots()
+                callbacks = [ListeningCallback(listeners)]
+                with self._progress:
+                    run_cells(source, data, storage=storage(), callbacks=callbacks)
+            finally:
+                disconnect()
 
     def surroundings(self) -> Surroundings:
         """What a source asks of the outside world."""

@@ -24,6 +24,10 @@ class ListeningCallback(tune.Callback):  # type: ignore[misc]
     def __init__(self, listeners: Sequence[CellListener]) -> None:
         self.listeners = list(listeners)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks for a restore that never happens; threads cannot travel."""
+        return {}
+
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:

@@ -51,6 +51,7 @@ def run_cells(
             storage_path=str(scratch.parent),
             callbacks=list(callbacks),
             failure_config=tune.FailureConfig(max_failures=PROCESS_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
     )

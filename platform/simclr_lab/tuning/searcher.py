@@ -28,6 +28,10 @@ class CellSearcher(Searcher):  # type: ignore[misc]
         self.running: dict[str, PlannedCell] = {}
         self._not_before = 0.0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher for a restore that never happens; leases cannot travel."""
+        return {}
+
     def suggest(self, trial_id: str) -> Any:
         """The configuration of the next trial, None for 'not now', or FINISHED."""
         if time.monotonic() < self._not_before:
