@@ -1,6 +1,5 @@
 """What a user asks ``simclr-lab run`` for, read and checked before anything is launched."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from simclr_lab.fields import FieldError
 from simclr_lab.recipe import Recipe
 from simclr_lab.recipes import named_recipe
 from simclr_lab.spaces.files import Study, load_study
+from simclr_lab.spaces.tree import toml_value
 
 MAX_SEEDS = 1000
 
@@ -61,15 +61,8 @@ def parse_assignments(assignments: tuple[str, ...]) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip():
             raise FieldError("--set", f"is {assignment!r}; allowed: field=value")
-        changes[name.strip()] = _toml_value(text.strip())
+        changes[name.strip()] = toml_value(text.strip())
     return changes
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -1,6 +1,5 @@
 """Claims: declared before the runs, judged by the artefact. A contrast names two arms."""
 
-import tomllib
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from simclr_lab.fields import FieldError
 from simclr_lab.recipe import Recipe
+from simclr_lab.spaces.tree import parse_assignment
 
 
 class Claim(BaseModel):
@@ -50,16 +50,10 @@ def contrast_arms(contrast: str, arms: Sequence[HasRecipe]) -> tuple[str, str]:
 
 
 def _values(text: str, contrast: str) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for part in text.split(","):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals:
-            raise FieldError("claims.contrast", f"is {contrast!r}; {part.strip()!r} has no '='")
-        try:
-            values[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            values[name] = value
-    return values
+    try:
+        return parse_assignment(text)
+    except ValueError as error:
+        raise FieldError("claims.contrast", f"is {contrast!r}; {error}") from None
 
 
 def _one_arm(values: dict[str, Any], contrast: str, arms: Sequence[HasRecipe]) -> str:

@@ -1,5 +1,6 @@
 """Study files name recipe fields by nested tables or dotted keys; both mean the same."""
 
+import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,3 +40,25 @@ def assignment(changes: Mapping[str, Any]) -> str:
 def plain(value: Any) -> str:
     """A value as TOML would have it, text without quotes."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """The inverse of ``assignment``; a value that is not TOML is text.
+
+    Raises ValueError for a part without an equals sign.
+    """
+    values: dict[str, Any] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise ValueError(f"{part.strip()!r} has no '='")
+        values[name] = toml_value(value)
+    return values
+
+
+def toml_value(text: str) -> Any:
+    """A value as in TOML; a bare word is text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

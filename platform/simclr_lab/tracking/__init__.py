@@ -1,1 +1,10 @@
-"""The ledger: what has been run, in MLflow, read by key."""
+"""Records: leases, the writer and the reader of the ledger. MLflow lives here.
+
+MLflow reads its manners when it is imported, so they stand in front of every import of it.
+"""
+
+import os
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

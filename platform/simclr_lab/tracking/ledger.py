@@ -1,20 +1,17 @@
 """The ledger, read: what has been run, by key. Nothing else remembers it."""
 
 import json
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "1")
-
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from simclr_lab.cell import CellRecord, Outcome, State, StudyRecord
+from simclr_lab.spaces.tree import parse_assignment
 from simclr_lab.tracking import schema
 from simclr_lab.tracking.home import tracking_uri
 from simclr_lab.tracking.mlflow_runs import MlflowRuns, read_cells
@@ -135,7 +132,8 @@ class Ledger:
 
         Columns: key, seed, arm, study, scale, state, outcome, reason, method_version, data_digest,
         world_size, threads, hardware, attempt, run_id, the recipe's dotted fields, the metrics. A
-        study's cell that has no record yet is a row with state ``missing``.
+        study's cell that has no record yet is a row with state ``missing`` and the fields in its
+        arm's name.
         """
         if study is None:
             records = [r for r in self.cells().values() if scale in (None, r.scale)]
@@ -149,6 +147,7 @@ class Ledger:
         rows = []
         for cell in place.cells:
             row = {"key": cell.key, "seed": cell.seed, "state": State.MISSING.value}
+            row |= parse_assignment(cell.arm) if "=" in cell.arm else {}
             if cell.key in known:
                 row = _row(known[cell.key])
             rows.append(row | {"arm": cell.arm, "study": study, "scale": scale})

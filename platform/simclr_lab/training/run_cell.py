@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simclr_lab.cell import EpochReport, Outcome
+from simclr_lab.contrastive.gather import alone
 from simclr_lab.data.sources import Dataset
 from simclr_lab.data.splits import fit_indices, pretraining_indices, validation_split
 from simclr_lab.evaluation.protocols import (
@@ -88,7 +89,9 @@ class CellRun:
             return
         missing = self.missing_evaluations()
         if missing and self.outcome is not Outcome.DIVERGED:
-            yield self._evaluate(missing, first=not finished)
+            with alone():
+                done = self._evaluate(missing, first=not finished)
+            yield done
         latest = {name: v for report in self.history for name, v in report.metrics.items()}
         yield CellEnded(self.task.key, self.outcome, dict(self.evaluations), latest)
 
@@ -104,7 +107,8 @@ class CellRun:
                 self.outcome = Outcome.DIVERGED
             if not self.writes:
                 continue
-            report = self._epoch_report(epoch, clock)
+            with alone():
+                report = self._epoch_report(epoch, clock)
             self.history.append(report)
             # Saved before it is told: a report that was told never comes with another stamp.
             if self.outcome is Outcome.DIVERGED:

@@ -1,0 +1,1 @@
+"""From the ledger's records to the paper's tables and figures, with honest statistics."""
