@@ -72,12 +72,12 @@ class Launch:
 
     def _run(self, source: CellSource, data: Dataset, listeners: list[CellListener]) -> None:
         """Ray's part; a termination signal counts as an interrupt."""
-        signal.signal(signal.SIGTERM, _interrupt)
         assert self._progress is not None
         with ray_in_a_file(self.record.study) as log:
             output.print(f"log: {log}", markup=False)
             try:
                 connect()
+                signal.signal(signal.SIGTERM, _interrupt)  # after Ray, which would abort on it
                 self._progress.slots = slots()
                 callbacks = [ListeningCallback(listeners)]
                 with self._progress:
