@@ -21,6 +21,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.
 
 def build_model(recipe: Recipe, seed: int) -> SimCLR:
     """Encoder f and projection head g with initial weights drawn on the CPU from ``seed``."""
+    # Layers first fill themselves from torch's global generator: leave it as it was.
+    with torch.random.fork_rng(devices=[]):
+        return _model(recipe, seed)
+
+
+def _model(recipe: Recipe, seed: int) -> SimCLR:
     group = recipe.batch_norm.group_images
     group_images = None if group == "whole" else group
     encoder: RawPixels | torch.nn.Module

@@ -1,7 +1,7 @@
 """What an operator is: images and draws in, images out."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -20,6 +20,7 @@ class Draws:
     size: int
 
 
+@runtime_checkable
 class Operator(Protocol):
     """A transformation of whole batches with parameters drawn per image on the CPU."""
 

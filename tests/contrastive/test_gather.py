@@ -1,0 +1,47 @@
+"""Global negatives: W workers give the loss and the gradient of one, for every form of the loss."""
+
+import itertools
+
+import pytest
+import torch
+import workers
+from distributed import run_workers
+
+SETTINGS = [
+    {"temperature": temperature, "normalize": normalize, "negatives": negatives}
+    for (temperature, normalize), negatives in itertools.product(
+        [(0.1, True), (0.5, True), (5.0, False)], ["both_views", "one_view"]
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def problem() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 16, 6, generator=generator, dtype=torch.float64)
+    x[1] = x[0] + 0.5 * x[1]
+    return x, torch.randn(6, 5, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_workers_equal_one(problem, world_size: int) -> None:
+    expected = workers.losses_and_gradients(*problem, SETTINGS)
+    for found in run_workers(workers.losses_and_gradients, world_size, *problem, SETTINGS):
+        for ours, theirs in zip(found, expected, strict=True):
+            for name, value in theirs.items():
+                assert torch.allclose(ours[name], value, rtol=1e-12, atol=1e-14), name
+
+
+def test_published_mistakes_would_be_seen(problem) -> None:
+    """The comparison above has teeth: three other gathers fail it."""
+    exact = workers.loss_and_gradient(*problem, {"temperature": 0.5, "normalize": True})["gradient"]
+    found = run_workers(workers.wrong_gathers, 4, *problem)[0]
+    assert torch.allclose(found.pop("all_gather"), exact, rtol=1e-12)
+    assert set(found) == {"detached", "own_slot", "none"}
+    for name, gradient in found.items():
+        assert float((gradient - exact).norm() / exact.norm()) > 0.01, name
+
+
+def test_what_one_worker_does_alone_waits_for_nobody() -> None:
+    local = torch.ones(3, 2)
+    assert torch.equal(run_workers(workers.gathered_alone, 2, local)[0], local)
