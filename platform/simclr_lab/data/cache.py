@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +32,9 @@ def mismatches(arrays: Mapping[str, NDArray[np.uint8]], digests: Mapping[str, st
 def read(path: Path, digests: Mapping[str, str]) -> Arrays | None:
     """The arrays of a cached file, or None where it is missing, torn or altered."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in digests}
-    except (OSError, ValueError, KeyError, EOFError):
-        return None
-    except Exception as error:  # zipfile.BadZipFile has no base that says 'bad file'
-        if type(error).__name__ != "BadZipFile":
-            raise
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in digests}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
     return None if mismatches(arrays, digests) else arrays
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from simclr_lab.fields import field_error
+from simclr_lab.fields import field_error, leaves
 from simclr_lab.recipes import SCALES
 from simclr_lab.spaces.ablation import Ablation
 from simclr_lab.spaces.errors import StudyError
@@ -39,7 +39,8 @@ def load_study(path: Path | str) -> Study:
     try:
         return kind.model_validate({**content, "file": path, "text": text})
     except ValidationError as error:
-        known = [name for name in kind.model_fields if name not in ("file", "text")]
+        names = {*kind.model_fields, *(path for path, _ in leaves(kind))}
+        known = names - {"file", "text"}
         problem = field_error(error, known)
         raise StudyError(path, problem.field, problem.problem) from None
 

@@ -1,9 +1,12 @@
 """The ledger, read: what has been run, by key. Nothing else remembers it."""
 
 import json
+import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -54,8 +57,9 @@ class Ledger:
                 with urllib.request.urlopen(f"{self.tracking_uri}/health", timeout=_PROBE_SECONDS):
                     pass
             else:
+                _probe_sqlite(self.tracking_uri)
                 self.client.search_experiments(max_results=1)
-        except (OSError, urllib.error.URLError, ValueError) as error:
+        except (OSError, urllib.error.URLError, ValueError, sqlite3.Error) as error:
             raise LedgerUnavailable(self.tracking_uri, str(error)) from error
         except Exception as error:  # sqlalchemy's and MLflow's own, by whatever name
             reason = str(error).strip().splitlines()[0]
@@ -160,6 +164,16 @@ class Ledger:
                 self.client.set_tag(record.run_id, schema.TAG_STATE, State.UNFINISHED.value)
                 self.client.set_terminated(record.run_id, status="KILLED")
                 self.runs_client._runs[key] = record.run_id
+
+
+def _probe_sqlite(uri: str) -> None:
+    """Raises sqlite3.Error or OSError where MLflow would try to open the file for minutes."""
+    if not uri.startswith("sqlite:///"):
+        return
+    path = Path(uri.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, timeout=_PROBE_SECONDS)) as connection:
+        connection.execute("pragma schema_version")
 
 
 def _preference(run: Run) -> tuple[bool, int]:

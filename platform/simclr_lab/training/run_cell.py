@@ -129,8 +129,9 @@ class CellRun:
 
     def _evaluate(self, missing: dict[str, str], *, first: bool) -> CellEpoch:
         clock = _Clock()
-        test = bool(READS_TEST & set(missing))
-        metrics = self._measure(list(missing), test=test)
+        left = [protocol for protocol in missing if not (first and self._measured_now(protocol))]
+        test = bool(READS_TEST & set(left))
+        metrics = self._measure(left, test=test) if left else {}
         if first and self.recipe.trains:
             checks, collapsed = final_checks(
                 self.recipe, self.pretraining.model, self.splits(test=False).val.images
@@ -143,6 +144,12 @@ class CellRun:
         self.history.append(report)
         self.store.save_final(self._final_state())
         return CellEpoch(self.task.key, report)
+
+    def _measured_now(self, protocol: str) -> bool:
+        """Whether the last epoch's report already measured the encoder as it stands."""
+        if not self.history or self.history[-1].step != self.pretraining.step:
+            return False
+        return any(name.startswith(f"{protocol}/") for name in self.history[-1].metrics)
 
     def _measure(self, protocols: list[str], *, test: bool) -> dict[str, float]:
         settings, compute = self.recipe.evaluation, self.recipe.compute

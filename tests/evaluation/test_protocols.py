@@ -1,0 +1,130 @@
+"""Protocols against their twins: normal equations, a plain gradient descent, a frozen encoder."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from simclr_lab.evaluation.features import extract_features
+from simclr_lab.evaluation.linear import Labelled, fit_logistic, linear
+from simclr_lab.evaluation.protocols import LabelledImages, LabelledSplits, evaluate
+from simclr_lab.evaluation.ridge import STRENGTHS, ridge
+from simclr_lab.evaluation.standardize import standardizer, top1
+
+
+def blobs(n: int, seed: int, spread: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Four overlapping clouds in six dimensions, one of them constant."""
+    generator = torch.Generator().manual_seed(seed)
+    centers = torch.randn(4, 6, generator=torch.Generator().manual_seed(99))
+    labels = torch.arange(n) % 4
+    x = centers[labels] + spread * torch.randn(n, 6, generator=generator)
+    x[:, 5] = 3.0
+    return x, labels
+
+
+def test_standardised_features_have_mean_0_and_deviation_1() -> None:
+    x, _ = blobs(500, 0)
+    scaled = standardizer(x)(x)
+    assert torch.allclose(scaled[:, :5].mean(dim=0), torch.zeros(5), atol=1e-5)
+    assert torch.allclose(scaled[:, :5].std(dim=0, correction=0), torch.ones(5), atol=1e-5)
+    assert not scaled[:, 5].any()
+
+
+def test_ridge_equals_the_normal_equations() -> None:
+    (x, y), (v, w) = blobs(300, 0), blobs(200, 1)
+    found = ridge(x, y, v, w)
+    scale = standardizer(x)
+    a, b = scale(x).double().numpy(), scale(v).double().numpy()
+    target = np.eye(4)[y.numpy()]
+    best = (-1.0, 0.0)
+    for strength in sorted(STRENGTHS, reverse=True):
+        gram = a.T @ a + strength * len(a) * np.eye(6)
+        weights = np.linalg.solve(gram, a.T @ (target - target.mean(axis=0)))
+        scores = torch.from_numpy(b @ weights + target.mean(axis=0))
+        value = top1(scores, w)
+        if value > best[0]:
+            best = (value, strength)
+    assert (found["val_top1"], found["strength"]) == best
+    assert 60 < best[0] < 100
+
+
+def test_logistic_regression_is_at_its_minimum() -> None:
+    """The gradient of mean cross entropy + strength / 2 |W|^2 vanishes at the fit."""
+    x, y = blobs(400, 0)
+    strength = 0.01
+    model = fit_logistic(Labelled(x, y), strength)
+    weights = torch.tensor(model.coef_, dtype=torch.float64, requires_grad=True)
+    bias = torch.tensor(model.intercept_, dtype=torch.float64, requires_grad=True)
+    logits = x.double() @ weights.T + bias
+    loss = nn.functional.cross_entropy(logits, y) + strength / 2 * weights.square().sum()
+    gradients = torch.autograd.grad(loss, [weights, bias])
+    assert max(float(g.abs().max()) for g in gradients) < 2e-3
+    plain = nn.functional.cross_entropy(x.double() @ weights.T + bias, y)
+    without_penalty = torch.autograd.grad(plain, weights)[0]
+    assert float(without_penalty.abs().max()) > 5e-3  # the check above has teeth
+
+
+def test_linear_chooses_on_validation_and_reads_test_once() -> None:
+    fit, val, test = (Labelled(*blobs(n, s)) for n, s in ((300, 0), (200, 1), (5000, 2)))
+    found = linear(fit, val, test)
+    assert 60 < found["test_top1"] < 100
+    assert linear(fit, val, None) == {k: v for k, v in found.items() if k != "test_top1"}
+    swapped = linear(fit, val, Labelled(test.features, (test.labels + 1) % 4))
+    assert (swapped["val_top1"], swapped["strength"]) == (found["val_top1"], found["strength"])
+    assert swapped["test_top1"] < 25
+
+
+def test_refit_sees_the_validation_images_too() -> None:
+    fit, test = Labelled(*blobs(12, 0, 2.5)), Labelled(*blobs(5000, 2, 2.5))
+    val = Labelled(*blobs(2000, 1, 2.5))
+    plain, refit = (linear(fit, val, test, refit=r) for r in ("train", "train+val"))
+    assert plain["strength"] == refit["strength"]
+    assert refit["test_top1"] > plain["test_top1"] + 2
+
+
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.dropout(self.norm(x)).mean(dim=(2, 3))
+
+
+def images(n: int) -> LabelledImages:
+    labels = torch.arange(n) % 3
+    pictures = torch.randint(0, 100, (n, 3, 4, 4), generator=torch.Generator().manual_seed(n))
+    pictures[torch.arange(n), labels] += 60
+    return LabelledImages(pictures.to(torch.uint8), labels)
+
+
+def test_features_come_from_a_frozen_encoder() -> None:
+    encoder = Encoder().train()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    part = images(2300).images  # more than two chunks
+    features = extract_features(encoder, part)
+    assert encoder.training
+    assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
+    plain = (part.float() / 255 / (1 + 1e-5) ** 0.5).mean(dim=(2, 3))
+    assert torch.allclose(features, plain, atol=1e-6)
+    assert not features.requires_grad
+
+
+def test_evaluate_names_its_metrics_and_touches_test_only_for_linear() -> None:
+    splits = LabelledSplits(images(300), images(200), images(400))
+    found = evaluate(Encoder(), splits, ["ridge", "linear"])
+    assert set(found) == {
+        "ridge/val_top1",
+        "ridge/strength",
+        "linear/val_top1",
+        "linear/strength",
+        "linear/test_top1",
+    }
+    assert min(value for name, value in found.items() if name.endswith("top1")) > 90
+    assert set(evaluate(Encoder(), splits, ["ridge"])) == {"ridge/val_top1", "ridge/strength"}
+
+
+def test_unknown_protocols_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"protocols \['knn'\]; allowed: ridge, linear"):
+        evaluate(Encoder(), LabelledSplits(images(9), images(9)), ["knn"])

@@ -1,0 +1,59 @@
+"""Leases: one holder, named; gone with its process however it died."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simclr_lab.tracking.lease import Lease, LeaseHeld
+
+HOLD = (
+    "import sys, time; from pathlib import Path; from simclr_lab.tracking.lease import Lease;"
+    "lease = Lease('cell', Path(sys.argv[1])); assert lease.acquire(); print('held', flush=True);"
+    "time.sleep(100)"
+)
+
+
+def holder(folder: Path) -> subprocess.Popen:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def end(process: subprocess.Popen) -> None:
+    process.kill()
+    process.wait(30)
+    process.stdout.close()
+
+
+def test_a_lease_has_one_holder_who_is_named(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    try:
+        lease = Lease("cell", tmp_path)
+        assert not lease.acquire()
+        assert f"pid {process.pid}" in (lease.owner() or "")
+        with pytest.raises(LeaseHeld, match=f"pid {process.pid}"), Lease("cell", tmp_path):
+            pass
+        assert Lease("other", tmp_path).acquire()
+    finally:
+        end(process)
+
+
+def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
+    end(holder(tmp_path))
+    lease = Lease("cell", tmp_path)
+    assert lease.acquire(timeout=10)
+    assert f"pid {os.getpid()}" in (lease.owner() or "")
+    lease.release()
+    assert lease.owner() is None
+
+
+def test_two_leases_of_one_process_exclude_each_other(tmp_path: Path) -> None:
+    with Lease("cell", tmp_path):
+        assert not Lease("cell", tmp_path).acquire()
+    assert Lease("cell", tmp_path).acquire()
