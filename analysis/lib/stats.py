@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -40,11 +41,12 @@ class Separation:
 
     Args:
         means: arm -> mean over the shared seeds.
-        seeds: seeds that every arm has; others do not count here.
+        seeds: seeds that every compared arm has.
         spread: standard deviation of a cell once arm and seed effects are taken out, in points.
         degrees: degrees of freedom of ``spread``.
         smallest: difference of two means that counts as separate, for all pairs together.
         pairs: (higher arm, lower arm, difference), the largest difference first.
+        left_out: arms that lack a value for one of the seeds.
     """
 
     means: Mapping[str, float]
@@ -53,6 +55,7 @@ class Separation:
     degrees: int
     smallest: float
     pairs: tuple[tuple[str, str, float], ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def separate(self) -> tuple[tuple[str, str, float], ...]:
@@ -67,7 +70,8 @@ def separation(
 
     The seeds are blocks: what a seed does to every arm alike is no noise of the comparison. The
     residual spread is pooled over arms, and Tukey's studentized range holds the error rate over
-    all pairs. None where fewer than two arms or two shared seeds are there.
+    all pairs. Arms that lack a seed are left out; where fewer than two are whole, seeds that an arm
+    lacks are left out instead. None where fewer than two arms or two shared seeds remain.
 
     Args:
         cells: one row per cell with the columns ``arm``, ``seed`` and ``metric``.
@@ -75,8 +79,10 @@ def separation(
         arm: the column that names the arm.
         level: confidence for all pairs together.
     """
-    grid = cells.pivot_table(index=arm, columns="seed", values=metric, sort=False)
-    grid = grid.dropna(axis="columns")
+    whole = cells.pivot_table(index=arm, columns="seed", values=metric, sort=False)
+    grid = whole.dropna(axis="index")
+    if len(grid) < 2:
+        grid = whole.dropna(axis="columns")
     arms, seeds = grid.shape
     if arms < 2 or seeds < 2:
         return None
@@ -85,7 +91,6 @@ def separation(
     residual = values - by_arm[:, None] - by_seed[None, :] + values.mean()
     degrees = (arms - 1) * (seeds - 1)
     spread = math.sqrt(float((residual**2).sum()) / degrees)
-    critical = float(stats.studentized_range.ppf(level, arms, degrees))
     means = {str(name): float(mean) for name, mean in zip(grid.index, by_arm, strict=True)}
     pairs = [
         (a, b, means[a] - means[b]) if means[a] >= means[b] else (b, a, means[b] - means[a])
@@ -96,6 +101,13 @@ def separation(
         seeds=tuple(int(seed) for seed in grid.columns),
         spread=spread,
         degrees=degrees,
-        smallest=critical * spread / math.sqrt(seeds),
+        smallest=_tukey(level, arms, degrees) * spread / math.sqrt(seeds),
         pairs=tuple(sorted(pairs, key=lambda pair: -pair[2])),
+        left_out=tuple(str(name) for name in whole.index if name not in grid.index),
     )
+
+
+@lru_cache
+def _tukey(level: float, arms: int, degrees: int) -> float:
+    """Quantile of the studentized range; scipy integrates it anew at every call."""
+    return float(stats.studentized_range.ppf(level, arms, degrees))

@@ -19,6 +19,8 @@ def separation_notes(records: Records) -> list[str]:
         lines.append(f"{lost} finished cells have no accuracy (diverged); no mean includes them.")
     if found is None:
         return [*lines, "Do the arms separate? Unknown: it takes two arms with two shared seeds."]
+    if found.left_out:
+        lines.append(f"Not compared, for lack of a seed: {', '.join(found.left_out)}.")
     return [*lines, _verdict(found)]
 
 

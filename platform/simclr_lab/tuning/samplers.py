@@ -1,8 +1,10 @@
 """Optuna's samplers by the names of study files, seeded by how much has been asked."""
 
+import warnings
 from typing import Any
 
 import numpy as np
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
     GPSampler,
@@ -28,7 +30,14 @@ def make_sampler(name: str, *, seed: int, asked: int, **options: Any) -> BaseSam
         case "random":
             return RandomSampler(seed=mixed)
         case "qmc":
-            return QMCSampler(seed=seed, scramble=True)  # its sequence counts trials itself
+            return _quasi_random(seed)
         case "nsga2":
             return NSGAIISampler(seed=mixed)
     raise ValueError(f"sampler.name is {name!r}; allowed: tpe, gp, random, qmc, nsga2")
+
+
+def _quasi_random(seed: int) -> BaseSampler:
+    """Its sequence counts the study's trials itself, so its seed stays the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # its interface may change one day
+        return QMCSampler(seed=seed, scramble=True)

@@ -1,0 +1,88 @@
+"""What users type: commands and options are a promise; the plan; where things are."""
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from simclr_lab.cli.app import app
+from simclr_lab.cli.request import parse_assignments, parse_seeds
+from simclr_lab.fields import FieldError
+
+PROMISED = {
+    "run": {"study", "scale", "set_", "seeds", "workers", "retry_failed", "dry_run"},
+    "data fetch": {"name", "offline"},
+    "data verify": {"name"},
+    "ui": {"port"},
+    "where": {"out"},
+}
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def commands(group, prefix: str = "") -> dict[str, set[str]]:
+    found = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found |= commands(command, f"{name} ")
+        else:
+            found[prefix + name] = {parameter.name for parameter in command.params} - {"help"}
+    return found
+
+
+def test_commands_and_options() -> None:
+    assert commands(typer.main.get_command(app)) == PROMISED
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("0..3", (0, 1, 2, 3)), ("5", (5,)), ("2,0", (2, 0)), ("7..7", (7,))]
+)
+def test_seeds(text: str, seeds: tuple[int, ...]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "3..1", "0,0", "-1", "0..100000", "1.5", "..", "1..2..3"]
+)
+def test_bad_seeds(text: str) -> None:
+    with pytest.raises(FieldError, match="--seeds"):
+        parse_seeds(text)
+
+
+def test_assignments_are_toml_and_bare_words_are_text() -> None:
+    given = ("epochs=3", "loss.normalize=false", "optimizer.name=sgd", "data.dataset='cifar10'")
+    assert parse_assignments(given) == {
+        "epochs": 3,
+        "loss.normalize": False,
+        "optimizer.name": "sgd",
+        "data.dataset": "cifar10",
+    }
+
+
+def test_dry_run_prints_the_plan_and_records_nothing(own_home: Path) -> None:
+    file = ROOT / "search_spaces" / "ablations" / "demo_temperature.toml"
+    result = CliRunner().invoke(app, ["run", str(file), "--scale", "demo", "--dry-run"])
+    assert result.exit_code == 0
+    assert "9 cells: 9 to run" in result.stdout
+    assert "loss.temperature=0.5" in result.stdout
+    assert {path.name for path in own_home.iterdir()} <= {"mlflow.db"}
+    from simclr_lab.tracking.ledger import Ledger
+
+    assert Ledger().cells() == {}
+
+
+def test_dry_run_of_a_sweep_shows_its_space(own_home: Path) -> None:
+    file = ROOT / "search_spaces" / "sweeps" / "demo.toml"
+    result = CliRunner().invoke(app, ["run", str(file), "--scale", "demo", "--dry-run"])
+    assert result.exit_code == 0
+    assert "6 trials wanted, 0 finished" in result.stdout
+    assert "batch_size" in result.stdout
+
+
+def test_where_names_every_place(own_home: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["where", "--out", str(tmp_path)])
+    assert result.exit_code == 0
+    assert str(tmp_path) in result.stdout
+    assert str(own_home / "mlflow.db") in result.stdout
+    assert "simclr-lab ui" in result.stdout
