@@ -74,9 +74,8 @@ def test_scope_of_sigma() -> None:
     assert 1.98 < float(own.max()) <= 2.0
 
 
-def test_a_shared_sigma_needs_a_batch_seed() -> None:
-    with pytest.raises(ValueError, match="batch_seed"):
-        GaussianBlur().sigmas(draws(3, None))
+def test_without_a_batch_seed_every_image_is_its_own_batch() -> None:
+    assert len(GaussianBlur(sigma_scope="batch").sigmas(draws(100, None)).unique()) == 100
 
 
 def test_what_the_resize_overshot_is_clipped_before_the_blur() -> None:

@@ -1,8 +1,8 @@
 """The canary of METHOD_VERSION: what five recipes compute in three steps.
 
 When a value moves by more than 1e-5, cells recorded before and after can no longer share a key:
-raise METHOD_VERSION in identity.py and record the new values (``python tests/canary.py``),
-or find out what changed and mend it.
+find out what changed and mend it, or raise METHOD_VERSION in identity.py and record the new values
+(``PYTHONPATH=tests python tests/canary.py``).
 """
 
 import json

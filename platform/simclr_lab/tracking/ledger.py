@@ -15,8 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from simclr_lab.cell import CellRecord, Outcome, State, StudyRecord
 from simclr_lab.spaces.tree import parse_assignment
-from simclr_lab.tracking import schema
-from simclr_lab.tracking.home import tracking_uri
+from simclr_lab.tracking import home, schema
 from simclr_lab.tracking.mlflow_runs import MlflowRuns, read_cells
 
 _PAGE = 1000
@@ -34,8 +33,8 @@ class LedgerUnavailable(RuntimeError):  # noqa: N818 - reads as what it says
 class Ledger:
     """Reads cells and studies; superseded runs and replays are not there for it."""
 
-    def __init__(self, uri: str | None = None) -> None:
-        self.tracking_uri = uri or tracking_uri()
+    def __init__(self, tracking_uri: str | None = None) -> None:
+        self.tracking_uri = tracking_uri or home.tracking_uri()
         self._runs: MlflowRuns | None = None
 
     @property

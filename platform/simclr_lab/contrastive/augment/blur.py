@@ -44,7 +44,7 @@ class GaussianBlur:
     """Blur with a probability per image.
 
     ``sigma_scope`` says who shares a sigma: the official code draws one for a whole batch of one
-    view, the paper reads as one per image.
+    view, the paper reads as one per image. Without a batch seed every image is its own batch.
     """
 
     probability: float = 0.5
@@ -53,11 +53,9 @@ class GaussianBlur:
     sigma_scope: SigmaScope = "batch"
 
     def sigmas(self, draws: Draws) -> Tensor:
-        """Sigma of each image, float64 of shape (n,); raises ValueError without a batch seed."""
+        """Sigma of each image, float64 of shape (n,)."""
         seeds = draws.seeds
-        if self.sigma_scope == "batch":
-            if draws.batch_seed is None:
-                raise ValueError("a blur whose sigma the batch shares needs a batch_seed")
+        if self.sigma_scope == "batch" and draws.batch_seed is not None:
             seeds = torch.full_like(seeds, draws.batch_seed)
         u = uniform(derive(seeds, "sigma"), 0)
         return self.sigma_min + u * (self.sigma_max - self.sigma_min)
