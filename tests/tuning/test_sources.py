@@ -1,7 +1,7 @@
 """Sources of cells without a cluster: leases, reuse, waiting; Optuna told the truth."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import optuna
@@ -14,7 +14,7 @@ from simclr_lab.recipes import named_recipe
 from simclr_lab.spaces.domain import Choice, Range
 from simclr_lab.training.events import CellEnded, CellFailed
 from simclr_lab.tuning.optuna_source import MAX_DUPLICATES, OptunaSource, open_study
-from simclr_lab.tuning.plan import PlannedCell, Replicate, plan_cell, plan_cells
+from simclr_lab.tuning.plan import Action, PlannedCell, Replicate, plan_cell, plan_cells
 from simclr_lab.tuning.source import AblationSource, Exhausted, Surroundings, Wait
 
 DIGEST = "d" * 64
@@ -105,6 +105,21 @@ def test_a_cell_that_another_study_holds_comes_last_and_is_reused_when_done() ->
     assert isinstance(source.next_cell(), Exhausted)
     assert world.told == [cells[0].key]
     assert world.held == {cells[1].key}
+
+
+def test_a_cell_that_was_running_when_planned_is_reused_once_finished() -> None:
+    world = World()
+    (cell,) = planned(world, 1)
+    world.finish(cell, 1.0)
+    finished = world.records[cell.key]
+    world.records[cell.key] = replace(finished, state=State.RUNNING, evaluations={})
+    (cell,) = planned(world, 1)
+    assert cell.action is Action.CONTINUE
+    source = AblationSource([cell], world.surroundings())
+    world.records[cell.key] = finished
+    assert isinstance(source.next_cell(), Exhausted)
+    assert world.told == [cell.key]
+    assert world.held == set()
 
 
 def test_a_cell_freed_unfinished_is_run_here() -> None:

@@ -8,12 +8,15 @@ from simclr_lab.cli.exits import output
 from simclr_lab.tuning.plan import Action, PlannedCell
 
 SHOWN = 40
+LAUNCHES_OR_REUSES = (Action.RUN, Action.CONTINUE, Action.EVALUATE, Action.REUSE)
 
 
 def show_plan(title: str, cells: Sequence[PlannedCell], hours: float | None) -> None:
     """Counts per action, and the cells one by one while they are few."""
     counts = Counter(cell.action for cell in cells)
-    parts = [f"{counts[action]} to {action}" for action in Action if counts[action]]
+    parts = [f"{counts[action]} to {action}" for action in LAUNCHES_OR_REUSES if counts[action]]
+    if counts[Action.FAILED]:
+        parts.append(f"{counts[Action.FAILED]} failed before")
     output.print(f"{title}: {len(cells)} cells: {', '.join(parts) or 'none'}", markup=False)
     for cell in list(cells)[:SHOWN]:
         workers = f", {cell.workers} workers" if cell.workers > 1 else ""

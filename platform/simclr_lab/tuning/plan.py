@@ -69,7 +69,7 @@ def plan_cell(
         arm=replicate.arm,
         seed=replicate.seed,
         recipe=recipe,
-        action=_action(record, recipe, retry_failed),
+        action=decide(record, recipe, retry_failed=retry_failed),
         workers=fitting_workers(recipe, workers),
     )
 
@@ -92,7 +92,8 @@ def plan_cells(
     return list(planned.values())
 
 
-def _action(record: CellRecord | None, recipe: Recipe, retry_failed: bool) -> Action:
+def decide(record: CellRecord | None, recipe: Recipe, *, retry_failed: bool = False) -> Action:
+    """What a launch does about a cell of which ``record`` is known."""
     if record is None or record.state is State.MISSING:
         return Action.RUN
     if record.state is State.FINISHED:

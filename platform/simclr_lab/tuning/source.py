@@ -6,7 +6,7 @@ from typing import Protocol
 
 from simclr_lab.cell import CellRecord, StudyCell
 from simclr_lab.training.events import EndEvent
-from simclr_lab.tuning.plan import Action, PlannedCell
+from simclr_lab.tuning.plan import Action, PlannedCell, decide
 
 
 class Wait:
@@ -100,10 +100,8 @@ class AblationSource:
 
     def _finished_elsewhere(self, cell: PlannedCell) -> bool:
         """Whether another study has finished the cell since the plan was made."""
-        if cell.action is not Action.RUN:
-            return False
         record = self.outside.known([cell.key]).get(cell.key)
-        if record is None or record.state != "finished":
+        if record is None or decide(record, cell.recipe) is not Action.REUSE:
             return False
         self.outside.reused(cell, record)
         return True
