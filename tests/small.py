@@ -9,7 +9,6 @@ from torch import Tensor
 from simclr_lab.data.sources import Dataset
 from simclr_lab.recipe import Recipe
 
-
 SMALL = {
     "batch_size": 16,
     "epochs": 3,
