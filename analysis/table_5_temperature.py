@@ -16,7 +16,7 @@ from analysis.lib.paper import published
 from analysis.lib.records import Records, count, read
 from analysis.lib.report import Artefact
 from analysis.lib.stats import Estimate, estimate
-from analysis.lib.style import FAINT, OURS, PAPER, panels, style
+from analysis.lib.style import FAINT, OURS, PAPER, named_ticks, panels, style
 from analysis.lib.tables import NONE, number, with_interval
 from analysis.lib.verdict import separation_notes
 
@@ -165,10 +165,11 @@ def draw(table: pd.DataFrame, metric: str) -> Figure:
                 label=label,
                 mfc=PAPER if normalized == "Yes" else "white",
             )
+        named_ticks(ours, table["temperature"].dropna())
+        named_ticks(paper, printed["temperature"])
         paper.set_title("paper: ImageNet, ResNet-50")
         paper.set_ylabel("top-1 (%)")
         for axes in (ours, paper):
-            axes.set_xscale("log")
             axes.set_xlabel("temperature")
             axes.legend(fontsize=7)
     return figure
@@ -194,7 +195,9 @@ def _ours(axes: Axes, table: pd.DataFrame) -> None:
             label=label,
         )
         for temperature, seeds in zip(part["temperature"], part["top1_by_seed"], strict=True):
-            axes.plot([temperature] * len(seeds), list(seeds.values()), ".", color=FAINT, ms=4)
+            axes.plot(
+                [temperature] * len(seeds), list(seeds.values()), ".", color="black", ms=4, zorder=5
+            )
     ends = ((0, (1, 1)), (0, (4, 2)))
     for line, row in zip(ends, table[table["reference"]].to_dict("records"), strict=False):
         if not math.isnan(row["top1"]):

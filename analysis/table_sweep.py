@@ -9,13 +9,16 @@ from matplotlib.figure import Figure
 
 from analysis.lib.records import Records, count, read
 from analysis.lib.report import Artefact
-from analysis.lib.style import FAINT, OURS, PAPER, panels, style
+from analysis.lib.style import FAINT, OURS, PAPER, log_axis, named_ticks, panels, style
 from analysis.lib.tables import NONE, number
 from simclr_lab.spaces.tree import parse_assignment
 
 STUDY = "main"
-_PER_FIELD = {"batch_size", "optimizer.learning_rate", "loss.temperature"}
+_BY_RATIO = {"batch_size", "optimizer.learning_rate", "loss.temperature"}
 """Fields whose effect goes by ratio: drawn on a log axis."""
+
+_FEW = 4
+"""Values of a field that can all be named on its axis."""
 
 
 def make(study: str, scale: str) -> Artefact:
@@ -86,7 +89,7 @@ def notes(records: Records) -> list[str]:
 def draw(table: pd.DataFrame, fields: Sequence[str], metric: str) -> Figure:
     """The metric over each searched field; the best trial stands out."""
     with style():
-        figure, axes = panels(len(fields), width=2.6, height=2.6)
+        figure, axes = panels(len(fields), width=2.6, height=2.6, share_y=True)
         for panel, name in zip(axes, fields, strict=True):
             _panel(panel, table, name, metric)
         axes[0].set_ylabel(f"{metric} (%)")
@@ -100,6 +103,8 @@ def _panel(axes: Axes, table: pd.DataFrame, name: str, metric: str) -> None:
     lost = table[table[metric].isna() & table[name].notna()]
     for value in lost[name]:
         axes.axvline(value, color=FAINT, lw=0.8, ls=":")
-    if name in _PER_FIELD:
-        axes.set_xscale("log")
+    if known[name].nunique() <= _FEW and name in _BY_RATIO:
+        named_ticks(axes, known[name])
+    elif name in _BY_RATIO:
+        log_axis(axes)
     axes.set_xlabel(name)
