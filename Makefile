@@ -31,7 +31,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check platform analysis tests
 	$(BIN)/ruff check platform analysis tests
 	$(BIN)/mypy platform/simclr_lab analysis
-	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q -m "not slow and not ray"
 
 # Every test.
