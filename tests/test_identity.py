@@ -42,6 +42,7 @@ def test_seed_data_and_method_version_are_part_of_the_key() -> None:
 ACTIVE = [
     {"loss.temperature": 0.4},
     {"projection.out_dim": 64},
+    {"loss.name": "nt_logistic"},
     {"augment.color_strength": 0.25},
     {"compute.precision": "bfloat16"},
     {"batch_norm.group_images": 256},
@@ -62,6 +63,10 @@ INERT = [
     ({"optimizer.name": "adamw"}, {"optimizer.trust_coefficient": 0.1}),
     ({"optimizer.name": "adamw"}, {"optimizer.momentum": 0.5}),
     ({"optimizer.name": "sgd"}, {"optimizer.trust_coefficient": 0.1}),
+    ({}, {"loss.margin": 0.8}),
+    ({}, {"loss.semi_hard": True}),
+    ({"loss.name": "nt_logistic"}, {"loss.margin": 0.8}),
+    ({"loss.name": "margin_triplet"}, {"loss.temperature": 0.2}),
     ({"epochs": 0}, {"loss.temperature": 0.2}),
     ({"epochs": 0}, {"batch_size": 64}),
     ({}, {"evaluation.fit_images": 100}),
@@ -74,6 +79,14 @@ INERT = [
 @pytest.mark.parametrize(("setting_", "change"), INERT)
 def test_a_field_that_cannot_matter_leaves_the_key(setting_, change) -> None:
     assert key(setting_ | change) == key(setting_)
+
+
+def test_semi_hard_negatives_count_for_the_losses_that_have_them() -> None:
+    for name in ("nt_logistic", "margin_triplet"):
+        plain = {"loss.name": name}
+        assert key(plain | {"loss.semi_hard": True}) != key(plain)
+    triplet = {"loss.name": "margin_triplet"}
+    assert key(triplet | {"loss.margin": 0.8}) != key(triplet)
 
 
 def test_what_is_inert_under_one_setting_counts_under_another() -> None:

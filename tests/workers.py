@@ -11,9 +11,11 @@ from torch.nn.parallel import DistributedDataParallel
 from simclr_lab.contrastive.batch_norm import GroupBatchNorm
 from simclr_lab.contrastive.diagnostics import contrastive_accuracy, contrastive_entropy
 from simclr_lab.contrastive.gather import all_gather, alone
-from simclr_lab.contrastive.losses import nt_xent
+from simclr_lab.contrastive.losses import margin_triplet, nt_logistic, nt_xent
 from simclr_lab.recipe import Recipe
 from simclr_lab.training.loop import Pretraining
+
+LOSSES = {"nt_xent": nt_xent, "nt_logistic": nt_logistic, "margin_triplet": margin_triplet}
 
 
 def share(tensor: Tensor) -> Tensor:
@@ -35,13 +37,15 @@ def loss_and_gradient(x: Tensor, weight: Tensor, settings: dict[str, Any]) -> di
     """Loss of the projections x @ weight of both views, and its gradient by weight, over ranks."""
     weight = weight.clone().requires_grad_()
     z_a, z_b = share(x[0]) @ weight, share(x[1]) @ weight
-    loss = nt_xent(z_a, z_b, **settings)
+    settings = dict(settings)
+    loss = LOSSES[settings.pop("loss", "nt_xent")](z_a, z_b, **settings)
     (gradient,) = torch.autograd.grad(loss, weight)
+    both = {"loss": averaged(loss.detach().clone()), "gradient": averaged(gradient)}
+    if "temperature" not in settings:
+        return both
     common = {"temperature": settings["temperature"], "normalize": settings["normalize"]}
     pair = z_a.detach(), z_b.detach()
-    return {
-        "loss": averaged(loss.detach().clone()),
-        "gradient": averaged(gradient),
+    return both | {
         "accuracy": averaged(contrastive_accuracy(*pair, **common)),
         "entropy": averaged(contrastive_entropy(*pair, **common)),
     }

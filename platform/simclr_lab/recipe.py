@@ -115,8 +115,16 @@ class Projection(Section):
 class Loss(Section):
     """The contrastive loss on z (Sec. 2.1, Sec. 5.1)."""
 
-    name: Literal["nt_xent"] = setting("nt_xent", unit="name", paper="Eq. 1, Table 2")
+    name: Literal["nt_xent", "nt_logistic", "margin_triplet"] = setting(
+        "nt_xent", unit="name", paper="Eq. 1, Table 2"
+    )
     temperature: float = setting(0.1, unit="divides similarities", paper="Table 5", gt=0, le=1000)
+    margin: float = setting(
+        0.4, unit="similarity", paper="Table 2, App. B.10", ge=0, le=1000, about="margin_triplet's"
+    )
+    semi_hard: bool = setting(
+        False, unit="flag", paper="Table 4", about="one semi-hard negative an anchor; not nt_xent"
+    )
     normalize: bool = setting(True, unit="l2 norm on z", paper="Table 5")
     negatives: Literal["both_views", "one_view"] = setting(
         "both_views", unit="name", paper="Eq. 1, Table 4"
@@ -329,8 +337,11 @@ def inert_fields(recipe: Recipe) -> set[str]:
         if recipe.encoder.kind != "raw_pixels":
             kept |= {f"encoder.{name}" for name in Encoder.model_fields}
         return {name for name, _ in leaves(Recipe)} - kept
-    optimizer, augment = recipe.optimizer, recipe.augment
+    optimizer, augment, loss = recipe.optimizer, recipe.augment, recipe.loss
     rules: list[tuple[bool, list[str]]] = [
+        (loss.name == "nt_xent", ["loss.semi_hard"]),
+        (loss.name == "margin_triplet", ["loss.temperature"]),
+        (loss.name != "margin_triplet", ["loss.margin"]),
         (recipe.projection.depth == 0, ["projection.out_dim"]),
         (augment.jitter_probability == 0, ["augment.color_strength"]),
         (

@@ -8,9 +8,18 @@ import workers
 from distributed import run_workers
 
 SETTINGS = [
-    {"temperature": temperature, "normalize": normalize, "negatives": negatives}
-    for (temperature, normalize), negatives in itertools.product(
-        [(0.1, True), (0.5, True), (5.0, False)], ["both_views", "one_view"]
+    loss | {"normalize": normalize, "negatives": negatives}
+    for loss, normalize, negatives in itertools.product(
+        [
+            {"loss": "nt_xent", "temperature": 0.1},
+            {"loss": "nt_xent", "temperature": 5.0},
+            {"loss": "nt_logistic", "temperature": 0.2},
+            {"loss": "nt_logistic", "temperature": 0.2, "semi_hard": True},
+            {"loss": "margin_triplet", "margin": 0.4},
+            {"loss": "margin_triplet", "margin": 0.8, "semi_hard": True},
+        ],
+        [True, False],
+        ["both_views", "one_view"],
     )
 ]
 

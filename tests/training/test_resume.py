@@ -74,6 +74,17 @@ def test_training_leaves_the_global_generators_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("semi_hard", [False, True])
+@pytest.mark.parametrize("name", ["nt_xent", "nt_logistic", "margin_triplet"])
+def test_every_loss_trains(name: str, semi_hard: bool) -> None:
+    run = run_of(small_recipe(loss__name=name, loss__semi_hard=semi_hard, epochs=2))
+    before = [p.detach().clone() for p in run.model.encoder.parameters()]
+    metrics = [epoch.metrics for epoch in run.epochs()]
+    assert all(abs(value) < 1e6 for epoch in metrics for value in epoch.values())
+    after = list(run.model.encoder.parameters())
+    assert not all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
 def test_channels_last_changes_only_the_rounding() -> None:
     plain, last = (
         run_of(small_recipe(epochs=1, compute__channels_last=flag, compute__precision="float64"))

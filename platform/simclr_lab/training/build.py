@@ -1,6 +1,8 @@
 """From a recipe to the objects of the science: the one place that unpacks settings."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from simclr_lab.contrastive.augment import TwoViews, simclr_policy
 from simclr_lab.contrastive.draws import generator
 from simclr_lab.contrastive.encoder import RawPixels, resnet
 from simclr_lab.contrastive.lars import LARS
-from simclr_lab.contrastive.losses import nt_xent
+from simclr_lab.contrastive.losses import margin_triplet, nt_logistic, nt_xent
 from simclr_lab.contrastive.model import SimCLR
 from simclr_lab.contrastive.parameters import parameter_groups
 from simclr_lab.contrastive.projection import projection_head
@@ -17,6 +19,8 @@ from simclr_lab.recipe import Recipe
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 """Type of parameters and images; bfloat16 keeps them in float32 and autocasts the forward."""
+
+TRIPLET_TEMPERATURE = 0.1
 
 
 def build_model(recipe: Recipe, seed: int) -> SimCLR:
@@ -105,15 +109,26 @@ def build_views(recipe: Recipe) -> TwoViews:
 def build_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     """The contrastive loss of (z_a, z_b), with the recipe's scale applied."""
     settings = recipe.loss
+    shared: dict[str, Any] = {"normalize": settings.normalize, "negatives": settings.negatives}
+    loss: Callable[[Tensor, Tensor], Tensor]
+    match settings.name:
+        case "nt_xent":
+            loss = partial(nt_xent, temperature=settings.temperature, **shared)
+        case "nt_logistic":
+            loss = partial(
+                nt_logistic,
+                temperature=settings.temperature,
+                semi_hard=settings.semi_hard,
+                **shared,
+            )
+        case "margin_triplet":
+            loss = partial(
+                margin_triplet, margin=settings.margin, semi_hard=settings.semi_hard, **shared
+            )
     factor = 2.0 if settings.scale == "code" else 1.0
+    return lambda z_a, z_b: factor * loss(z_a, z_b)
 
-    def loss(z_a: Tensor, z_b: Tensor) -> Tensor:
-        return factor * nt_xent(
-            z_a,
-            z_b,
-            temperature=settings.temperature,
-            normalize=settings.normalize,
-            negatives=settings.negatives,
-        )
 
-    return loss
+def diagnostic_temperature(recipe: Recipe) -> float:
+    """Temperature of the contrastive entropy; fixed where the loss itself has none."""
+    return TRIPLET_TEMPERATURE if recipe.loss.name == "margin_triplet" else recipe.loss.temperature

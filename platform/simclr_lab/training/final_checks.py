@@ -11,7 +11,7 @@ from simclr_lab.contrastive.diagnostics import (
 from simclr_lab.contrastive.draws import image_seeds
 from simclr_lab.contrastive.model import SimCLR
 from simclr_lab.recipe import Recipe
-from simclr_lab.training.build import build_views
+from simclr_lab.training.build import build_views, diagnostic_temperature
 
 CHECK_IMAGES = 4096
 """Images of Table 5's contrastive distribution; entropy and accuracy depend on their number."""
@@ -54,7 +54,7 @@ def final_checks(recipe: Recipe, model: SimCLR, images: Tensor) -> tuple[dict[st
         b_parts.append(z_b.float())
     model.train(was_training)
     h, z_a, z_b = torch.cat(h_parts), torch.cat(a_parts), torch.cat(b_parts)
-    temperature, normalize = recipe.loss.temperature, recipe.loss.normalize
+    temperature, normalize = diagnostic_temperature(recipe), recipe.loss.normalize
     accuracy = contrastive_accuracy(z_a, z_b, temperature=temperature, normalize=normalize)
     entropy = contrastive_entropy(z_a, z_b, temperature=temperature, normalize=normalize)
     metrics = {

@@ -18,7 +18,13 @@ from simclr_lab.contrastive.draws import image_seeds
 from simclr_lab.contrastive.schedule import learning_rate_at
 from simclr_lab.data.stream import TrainingStream
 from simclr_lab.recipe import Recipe
-from simclr_lab.training.build import build_loss, build_model, build_optimizer, build_views
+from simclr_lab.training.build import (
+    build_loss,
+    build_model,
+    build_optimizer,
+    build_views,
+    diagnostic_temperature,
+)
 from simclr_lab.training.step import training_step
 
 
@@ -115,7 +121,7 @@ class Pretraining:
             loss=self.loss,
             optimizer=self.optimizer,
             learning_rate=self.learning_rate(),
-            temperature=recipe.loss.temperature,
+            temperature=diagnostic_temperature(recipe),
             normalize=recipe.loss.normalize,
             precision=recipe.compute.precision,
             channels_last=recipe.compute.channels_last,

@@ -3,16 +3,13 @@
 n: local images, p: width of z, m: images of all workers.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from simclr_lab.contrastive.gather import all_gather, rank
-
-Negatives = Literal["both_views", "one_view"]
+from simclr_lab.contrastive.losses.pairs import Negatives, prepared
 
 
 def nt_xent(
@@ -41,7 +38,7 @@ def nt_xent(
     """
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}; allowed: greater than 0")
-    a, b = (_prepared(z, normalize) for z in (z_a, z_b))
+    a, b = (prepared(z, normalize) for z in (z_a, z_b))
     all_a, all_b = all_gather(a), all_gather(b)
     own = torch.arange(len(a), device=a.device) + rank() * len(a)
 
@@ -54,9 +51,3 @@ def nt_xent(
         return functional.cross_entropy(logits, own)
 
     return (one_direction(a, all_b, all_a) + one_direction(b, all_a, all_b)) / 2
-
-
-def _prepared(z: Tensor, normalize: bool) -> Tensor:
-    """At least float32, whatever the autocast: logits lose their meaning in half precision."""
-    z = z if z.dtype == torch.float64 else z.float()
-    return functional.normalize(z, dim=1) if normalize else z
