@@ -85,6 +85,20 @@ def test_every_loss_trains(name: str, semi_hard: bool) -> None:
     assert not all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("operators", "branches"),
+    [
+        (["crop", "rotate", "cutout", "noise", "sobel"], "both"),
+        (["sobel"], "both"),
+        (["cutout", "color"], "second"),
+    ],
+)
+def test_every_policy_trains(operators: list[str], branches: str) -> None:
+    run = run_of(small_recipe(augment__operators=operators, augment__branches=branches, epochs=1))
+    (epoch,) = run.epochs()
+    assert 0 < epoch.metrics["train/loss"] < 100
+
+
 def test_channels_last_changes_only_the_rounding() -> None:
     plain, last = (
         run_of(small_recipe(epochs=1, compute__channels_last=flag, compute__precision="float64"))

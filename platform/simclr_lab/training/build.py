@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simclr_lab.contrastive.augment import TwoViews, simclr_policy
+from simclr_lab.contrastive.augment import TwoViews, make_operators, ordered_policy
 from simclr_lab.contrastive.draws import generator
 from simclr_lab.contrastive.encoder import RawPixels, resnet
 from simclr_lab.contrastive.lars import LARS
@@ -92,7 +92,7 @@ def build_optimizer(recipe: Recipe, model: torch.nn.Module) -> torch.optim.Optim
 def build_views(recipe: Recipe) -> TwoViews:
     """The two draws of the augmentation family T."""
     settings = recipe.augment
-    policy = simclr_policy(
+    operators = make_operators(
         color_strength=settings.color_strength,
         crop_area_min=settings.crop_area_min,
         flip_probability=settings.flip_probability,
@@ -102,7 +102,12 @@ def build_views(recipe: Recipe) -> TwoViews:
         blur_sigma_min=settings.blur_sigma_min,
         blur_sigma_max=settings.blur_sigma_max,
         blur_sigma_scope=settings.blur_sigma_scope,
+        cutout_probability=settings.cutout_probability,
+        noise_probability=settings.noise_probability,
+        noise_level_max=settings.noise_level_max,
+        sobel_probability=settings.sobel_probability,
     )
+    policy = ordered_policy(operators, settings.operators, settings.branches)
     return TwoViews(policy, recipe.data.image_size, dtype=DTYPES[recipe.compute.precision])
 
 

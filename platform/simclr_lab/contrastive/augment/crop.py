@@ -133,6 +133,20 @@ class CropResizeFlip:
         return resample(images, rows, columns)
 
 
+@dataclass(frozen=True)
+class ResizeWhole:
+    """The whole image resized to a square, where a policy has no crop."""
+
+    def __call__(self, images: Float[Tensor, "n c h w"], draws: Draws) -> Float[Tensor, "n c s s"]:
+        """Resample all images alike; nothing happens to images that have the size already."""
+        height, width = images.shape[2:]
+        if height == width == draws.size:
+            return images
+        zero = torch.zeros(len(images), dtype=torch.int64)
+        rows = resize_weights(zero, zero + height, height, draws.size)
+        return resample(images, rows, resize_weights(zero, zero + width, width, draws.size))
+
+
 def resample(
     images: Float[Tensor, "n c h w"],
     rows: Float[Tensor, "n s h"],

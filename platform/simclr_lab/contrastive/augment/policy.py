@@ -1,6 +1,8 @@
 """Policies: which operators in which order, per branch; two views of every image (Sec. 2.1)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -8,20 +10,34 @@ from torch import Tensor
 
 from simclr_lab.contrastive.augment.blur import GaussianBlur, SigmaScope
 from simclr_lab.contrastive.augment.color import ColorDrop, ColorJitter
-from simclr_lab.contrastive.augment.crop import CropResizeFlip
+from simclr_lab.contrastive.augment.crop import CropResizeFlip, ResizeWhole
+from simclr_lab.contrastive.augment.cutout import Cutout
+from simclr_lab.contrastive.augment.noise import GaussianNoise
 from simclr_lab.contrastive.augment.operator import Draws, Operator
+from simclr_lab.contrastive.augment.rotate import Rotate
+from simclr_lab.contrastive.augment.sobel import Sobel
 from simclr_lab.contrastive.draws import derive
+
+OperatorName = Literal["crop", "color", "blur", "rotate", "cutout", "noise", "sobel"]
+Branches = Literal["both", "second"]
+
+SIMCLR_ORDER: tuple[OperatorName, ...] = ("crop", "color", "blur")
+"""The paper's policy (App. A)."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Operators of the first and of the second view, each applied in order."""
+    """Operators of the first and of the second view, each applied in order.
+
+    ``base`` is drawn once per image and applied before both branches.
+    """
 
     branch_a: tuple[Operator, ...]
     branch_b: tuple[Operator, ...]
+    base: tuple[Operator, ...] = ()
 
 
-def simclr_policy(
+def make_operators(
     *,
     color_strength: float = 1.0,
     crop_area_min: float = 0.08,
@@ -32,22 +48,50 @@ def simclr_policy(
     blur_sigma_min: float = 0.1,
     blur_sigma_max: float = 2.0,
     blur_sigma_scope: SigmaScope = "batch",
-) -> Policy:
-    """The paper's policy, the same for both branches (App. A, spec 1.1).
+    cutout_probability: float = 1.0,
+    noise_probability: float = 1.0,
+    noise_level_max: float = 0.2,
+    sobel_probability: float = 1.0,
+) -> dict[OperatorName, tuple[Operator, ...]]:
+    """Every named step of a policy; ``color`` is jitter and then colour drop (Fig. 4, Fig. 5).
 
     Operators of probability zero are left out. Raises ValueError for a colour strength that the
     operators do not have.
     """
-    operators: list[Operator] = [CropResizeFlip(crop_area_min, flip_probability)]
-    if jitter_probability > 0:
-        operators.append(ColorJitter(color_strength, jitter_probability))
-    if color_drop_probability > 0:
-        operators.append(ColorDrop(color_drop_probability))
-    if blur_probability > 0:
-        operators.append(
-            GaussianBlur(blur_probability, blur_sigma_min, blur_sigma_max, blur_sigma_scope)
-        )
-    return Policy(tuple(operators), tuple(operators))
+    jitter = (ColorJitter(color_strength, jitter_probability),) if jitter_probability > 0 else ()
+    drop = (ColorDrop(color_drop_probability),) if color_drop_probability > 0 else ()
+    blur = GaussianBlur(blur_probability, blur_sigma_min, blur_sigma_max, blur_sigma_scope)
+    return {
+        "crop": (CropResizeFlip(crop_area_min, flip_probability),),
+        "color": (*jitter, *drop),
+        "blur": (blur,) if blur_probability > 0 else (),
+        "rotate": (Rotate(),),
+        "cutout": (Cutout(cutout_probability),),
+        "noise": (GaussianNoise(noise_probability, noise_level_max),),
+        "sobel": (Sobel(sobel_probability),),
+    }
+
+
+def ordered_policy(
+    operators: Mapping[OperatorName, tuple[Operator, ...]],
+    order: Sequence[OperatorName],
+    branches: Branches = "both",
+) -> Policy:
+    """The named steps in order, on both views or on the second alone.
+
+    ``second`` is the protocol of Fig. 5: both views start from one shared crop, and the first stays
+    as it is. On both views without a crop, whole images are resized.
+    """
+    chosen = tuple(operator for name in order for operator in operators[name])
+    if branches == "second":
+        return Policy((), chosen, base=operators["crop"])
+    whole = () if "crop" in order else (ResizeWhole(),)
+    return Policy((*whole, *chosen), (*whole, *chosen))
+
+
+def simclr_policy(**settings: Any) -> Policy:
+    """The paper's policy, the same for both branches (App. A, spec 1.1); see ``make_operators``."""
+    return ordered_policy(make_operators(**settings), SIMCLR_ORDER)
 
 
 @dataclass(frozen=True)
@@ -76,6 +120,10 @@ class TwoViews:
         whole global batch shares (one blur sigma for all, say).
         """
         pixels = images.to(self.dtype) / 255
+        if self.policy.base:
+            draws = Draws(derive(seeds, "base"), None, self.size)
+            for operator in self.policy.base:
+                pixels = operator(pixels, draws)
         a, b = (
             self._view(pixels, derive(seeds, view), operators, batch_seed, view)
             for view, operators in enumerate((self.policy.branch_a, self.policy.branch_b))

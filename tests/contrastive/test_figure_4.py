@@ -1,0 +1,150 @@
+"""Cutout, noise, rotation and Sobel against twins and against what Figure 4's images measure."""
+
+import numpy as np
+import pytest
+import torch
+from golden_values import golden
+from torch import Tensor
+
+from simclr_lab.contrastive.augment.cutout import Cutout, cut_out
+from simclr_lab.contrastive.augment.noise import GaussianNoise, normal
+from simclr_lab.contrastive.augment.operator import Draws
+from simclr_lab.contrastive.augment.rotate import Rotate
+from simclr_lab.contrastive.augment.sobel import KERNEL, Sobel, sobel, stretch
+
+MEASURED = golden("fig4_measurements")
+OPERATORS = [Cutout(0.7), GaussianNoise(0.7), Rotate(), Sobel(0.5)]
+
+
+def images(n: int, size: int = 16) -> Tensor:
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def draws(n: int) -> Draws:
+    return Draws(torch.arange(n) * 982_451_653 + 7, None, 16)
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: type(o).__name__)
+class TestEveryOperator:
+    def test_each_image_is_changed_as_if_alone(self, operator) -> None:
+        together = operator(images(20), draws(20))
+        for index in range(20):
+            part = slice(index, index + 1)
+            alone = operator(images(20)[part], Draws(draws(20).seeds[part], None, 16))
+            assert torch.allclose(together[part], alone, atol=1e-6)
+
+    def test_values_stay_in_range_and_the_input_is_kept(self, operator) -> None:
+        x = images(50)
+        before = x.clone()
+        y = operator(x, draws(50))
+        assert torch.equal(x, before)
+        assert y.shape == x.shape
+        assert float(y.min()) >= 0
+        assert float(y.max()) <= 1
+
+
+def test_cutout_equals_its_loop() -> None:
+    x = images(3, 8).double()
+    top, left = torch.tensor([0, 2, 4]), torch.tensor([4, 1, 0])
+    fast = cut_out(x, top, left, 4)
+    for n in range(3):
+        slow = x[n].clone()
+        for i in range(int(top[n]), int(top[n]) + 4):
+            for j in range(int(left[n]), int(left[n]) + 4):
+                slow[:, i, j] = x[n].sum() / x[n].numel()
+        assert torch.allclose(fast[n], slow)
+
+
+def test_cutout_is_the_papers_square_anywhere_inside() -> None:
+    x = images(5000)
+    cut = (Cutout()(x, draws(5000)) != x).any(dim=1)
+    share = MEASURED["cutout"]["side_px"] / MEASURED["cutout"]["image_px"]
+    assert bool((cut.sum(dim=(1, 2)) == (16 * share) ** 2).all())
+    tops = cut.any(dim=2).double().argmax(dim=1)
+    counts = torch.bincount(tops, minlength=9) / 5000
+    assert float((counts - 1 / 9).abs().max()) < 0.02
+    assert MEASURED["cutout"]["fill"] == pytest.approx(
+        MEASURED["cutout"]["image_scalar_mean"], abs=1e-3
+    )
+
+
+def test_noise_is_the_papers_blend() -> None:
+    """At the example's level, gain and deviation come out as the example measures."""
+    level = MEASURED["gaussian_noise"]["std"]
+    x = torch.full((200, 3, 16, 16), 0.5)
+    operator = GaussianNoise(1.0, 1.0)
+    noise = normal(draws(200).seeds, 768).view_as(x)
+    blended = (1 - level) * x + level * noise
+    assert float(blended.mean() / x.mean()) == pytest.approx(
+        MEASURED["gaussian_noise"]["gain"], abs=2e-3
+    )
+    assert float(blended.std()) == pytest.approx(level, rel=0.01)
+    levels = operator.levels(draws(200)).float()[:, None, None, None]
+    expected = (1 - levels) * x + levels * normal(_noise_seeds(200), 768).float().view_as(x)
+    assert torch.allclose(operator(x, draws(200)), expected.clamp(0, 1), atol=1e-6)
+
+
+def _noise_seeds(n: int) -> Tensor:
+    from simclr_lab.contrastive.draws import derive
+
+    return derive(draws(n).seeds, "noise")
+
+
+def test_noise_is_normal_and_independent() -> None:
+    from scipy import stats
+
+    drawn = normal(draws(400).seeds, 300)
+    flat = drawn.flatten().numpy()
+    assert stats.kstest(flat, "norm").pvalue > 1e-3
+    for first, second in [
+        (drawn[:, 0], drawn[:, 1]),
+        (drawn[0], drawn[1]),
+        (drawn[:-1, 5], drawn[1:, 5]),
+    ]:
+        assert abs(float(np.corrcoef(first, second)[0, 1])) < 0.2
+
+
+def test_noise_levels_are_uniform_up_to_the_largest() -> None:
+    levels = GaussianNoise(0.5, 0.2).levels(draws(10_000))
+    assert float((levels > 0).double().mean()) == pytest.approx(0.5, abs=0.02)
+    drawn = levels[levels > 0]
+    assert float(drawn.mean()) == pytest.approx(0.1, abs=0.003)
+    assert 0.198 < float(drawn.max()) <= 0.2
+
+
+def test_rotation_is_exact_and_even() -> None:
+    x = images(4000)
+    turned = Rotate()(x, draws(4000))
+    quarters = torch.stack(
+        [(torch.rot90(x, k, (2, 3)) == turned).flatten(1).all(dim=1) for k in range(4)]
+    )
+    assert bool((quarters.sum(dim=0) == 1).all())
+    assert float((quarters.double().mean(dim=1) - 0.25).abs().max()) < 0.03
+    one = x[0].numpy().transpose(1, 2, 0)
+    assert np.array_equal(np.rot90(one, 3).transpose(2, 0, 1), torch.rot90(x[0], 3, (1, 2)).numpy())
+
+
+def test_sobel_has_the_papers_kernel() -> None:
+    """The kernel fitted to the example is the sum of the two textbook kernels."""
+    assert [list(row) for row in KERNEL] == MEASURED["sobel"]["kernel"]
+    vertical = torch.tensor([[-1.0, -2, -1], [0, 0, 0], [1, 2, 1]])
+    assert torch.equal(torch.tensor(KERNEL), vertical + vertical.T)
+
+
+def test_sobel_equals_its_loop_with_mirrored_borders() -> None:
+    x = images(2, 6).double()
+    fast = sobel(x)
+    mirrored = np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
+    for n in range(2):
+        for c in range(3):
+            for i in range(6):
+                for j in range(6):
+                    patch = mirrored[n, c, i : i + 3, j : j + 3]
+                    assert float(fast[n, c, i, j]) == pytest.approx(float((patch * KERNEL).sum()))
+
+
+def test_stretch_uses_the_whole_range_and_survives_flat_images() -> None:
+    x = stretch(sobel(images(5)))
+    assert torch.equal(x.amin(dim=(1, 2, 3)), torch.zeros(5))
+    assert torch.equal(x.amax(dim=(1, 2, 3)), torch.ones(5))
+    assert not stretch(sobel(torch.full((1, 3, 8, 8), 0.3))).any()
