@@ -1,6 +1,7 @@
 """What the processes of distributed tests run; importable by name, so that they can be spawned."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -57,30 +58,47 @@ def losses_and_gradients(
     return [loss_and_gradient(x, weight, each) for each in settings]
 
 
-def wrong_gathers(x: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    """Gradients with three gathers that are wrong, each in a way that has been published."""
+def detached_gather(local: Tensor) -> Tensor:
+    """Everybody's rows without any gradient."""
+    parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, local.contiguous())
+    return torch.cat(parts)
+
+
+def own_slot_gather(local: Tensor) -> Tensor:
+    """Everybody's rows, with a gradient through this worker's own."""
+    parts = list(detached_gather(local).chunk(dist.get_world_size()))
+    parts[dist.get_rank()] = local
+    return torch.cat(parts)
+
+
+def gather_variants(x: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    """Averaged gradients by ``weight`` of the six ways to gather that are in circulation."""
     module: Any = sys.modules[nt_xent.__module__]
-
-    def detached(local: Tensor) -> Tensor:
-        parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, local.contiguous())
-        return torch.cat(parts)
-
-    def own_slot(local: Tensor) -> Tensor:
-        parts = list(detached(local).chunk(dist.get_world_size()))
-        parts[dist.get_rank()] = local
-        return torch.cat(parts)
-
-    right, found = module.all_gather, {}
     settings = {"temperature": 0.5, "normalize": True}
-    for gather in (detached, own_slot, right):
+
+    def local_anchors(gather: Callable[[Tensor], Tensor]) -> Tensor:
         module.all_gather = gather
-        found[gather.__name__] = loss_and_gradient(x, weight, settings)["gradient"]
-    with alone():  # no gather at all: another loss, of fewer negatives
-        weight = weight.clone().requires_grad_()
-        loss = nt_xent(share(x[0]) @ weight, share(x[1]) @ weight, **settings)
-        (gradient,) = torch.autograd.grad(loss, weight)
-    return found | {"none": averaged(gradient)}
+        try:
+            return loss_and_gradient(x, weight, settings)["gradient"]
+        finally:
+            module.all_gather = all_gather
+
+    def whole_loss(gather: Callable[[Tensor], Tensor]) -> Tensor:
+        leaf = weight.clone().requires_grad_()
+        z_a, z_b = gather(share(x[0]) @ leaf), gather(share(x[1]) @ leaf)
+        with alone():
+            loss = nt_xent(z_a, z_b, **settings)
+        return averaged(torch.autograd.grad(loss, leaf)[0])
+
+    return {
+        "local anchors, sum over ranks": local_anchors(all_gather),
+        "whole loss, sum over ranks": whole_loss(all_gather),
+        "whole loss, own slot": whole_loss(own_slot_gather),
+        "local anchors, own slot": local_anchors(own_slot_gather),
+        "local anchors, detached": local_anchors(detached_gather),
+        "no gather": whole_loss(lambda local: local),
+    }
 
 
 def gathered_alone(local: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt, model_
 from simclr_lab.fields import setting
 from simclr_lab.steps import LearningRateRule
 
-Protocol = Literal["ridge", "linear"]
+Protocol = Literal["ridge", "linear", "knn"]
 OperatorName = Literal["crop", "color", "blur", "rotate", "cutout", "noise", "sobel"]
 SIMCLR_OPERATORS = ("crop", "color", "blur")
 

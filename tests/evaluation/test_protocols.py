@@ -1,11 +1,14 @@
 """Protocols against their twins: normal equations, a plain gradient descent, a frozen encoder."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from simclr_lab.evaluation.features import extract_features
+from simclr_lab.evaluation.knn import knn, knn_scores
 from simclr_lab.evaluation.linear import Labelled, fit_logistic, linear
 from simclr_lab.evaluation.protocols import LabelledImages, LabelledSplits, evaluate
 from simclr_lab.evaluation.ridge import STRENGTHS, ridge
@@ -82,6 +85,24 @@ def test_refit_sees_the_validation_images_too() -> None:
     assert refit["test_top1"] > plain["test_top1"] + 2
 
 
+def test_nearest_neighbours_equal_their_loop() -> None:
+    (x, y), (v, _) = blobs(60, 0), blobs(15, 1)
+    fast = knn_scores(x, y, v, neighbours=9, temperature=0.1)
+    for i in range(15):
+        cosines = [float(v[i] @ row / (v[i].norm() * row.norm())) for row in x]
+        nearest = sorted(range(60), key=lambda j: -cosines[j])[:9]
+        votes = [
+            sum(math.exp(cosines[j] / 0.1) for j in nearest if int(y[j]) == c) for c in range(4)
+        ]
+        assert fast[i].tolist() == pytest.approx(votes, rel=1e-4)
+
+
+def test_nearest_neighbours_of_separate_clouds_and_of_few_rows() -> None:
+    x = torch.eye(4).repeat(5, 1)
+    y = torch.arange(4).repeat(5)
+    assert knn(x, y, 3 * x, y) == 100.0  # all 20 rows vote; the nearest weigh most
+
+
 class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -123,8 +144,9 @@ def test_evaluate_names_its_metrics_and_touches_test_only_for_linear() -> None:
     }
     assert min(value for name, value in found.items() if name.endswith("top1")) > 90
     assert set(evaluate(Encoder(), splits, ["ridge"])) == {"ridge/val_top1", "ridge/strength"}
+    assert set(evaluate(Encoder(), splits, ["knn"])) == {"knn/val_top1", "knn/test_top1"}
 
 
 def test_unknown_protocols_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"protocols \['knn'\]; allowed: ridge, linear"):
-        evaluate(Encoder(), LabelledSplits(images(9), images(9)), ["knn"])
+    with pytest.raises(ValueError, match=r"protocols \['magic'\]; allowed: ridge, linear, knn"):
+        evaluate(Encoder(), LabelledSplits(images(9), images(9)), ["magic"])

@@ -9,11 +9,12 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from simclr_lab.evaluation.features import extract_features
+from simclr_lab.evaluation.knn import knn
 from simclr_lab.evaluation.linear import Labelled, linear
 from simclr_lab.evaluation.ridge import ridge
 
-PROTOCOLS = ("ridge", "linear")
-READS_TEST = frozenset({"linear"})
+PROTOCOLS = ("ridge", "linear", "knn")
+READS_TEST = frozenset({"linear", "knn"})
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,18 @@ def evaluate(
         return Labelled(features, part.labels)
 
     fit, val = labelled(splits.fit), labelled(splits.val)
+    reads_test = splits.test is not None and bool(READS_TEST & set(protocols))
+    test = labelled(splits.test) if splits.test is not None and reads_test else None
     metrics: dict[str, float] = {}
     if "ridge" in protocols:
         found = ridge(fit.features, fit.labels, val.features, val.labels)
         metrics |= {f"ridge/{name}": value for name, value in found.items()}
     if "linear" in protocols:
-        test = labelled(splits.test) if splits.test is not None else None
         found = linear(fit, val, test, refit=linear_refit)
         metrics |= {f"linear/{name}": value for name, value in found.items()}
+    if "knn" in protocols:
+        parts = {"val": val} | ({"test": test} if test is not None else {})
+        for name, part in parts.items():
+            value = knn(fit.features, fit.labels, part.features, part.labels)
+            metrics[f"knn/{name}_top1"] = value
     return metrics

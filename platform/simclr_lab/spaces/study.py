@@ -10,7 +10,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from simclr_lab.fields import FieldError
 from simclr_lab.spaces.errors import StudyError
 
-METRICS = ("ridge/val_top1", "linear/val_top1", "linear/test_top1")
+METRICS = (
+    "ridge/val_top1",
+    "linear/val_top1",
+    "linear/test_top1",
+    "knn/val_top1",
+    "knn/test_top1",
+)
 """Metrics that a study may name; of each, more is better."""
 
 
