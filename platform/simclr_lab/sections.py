@@ -5,13 +5,22 @@ Defaults are the paper's own ImageNet settings (Chen et al. 2020, arXiv 2002.057
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from simclr_lab.fields import setting
 from simclr_lab.steps import LearningRateRule
 
 Protocol = Literal["ridge", "linear", "knn"]
 OperatorName = Literal["crop", "color", "blur", "rotate", "cutout", "noise", "sobel"]
+TF_MAX_STRENGTH = 1.25
 SIMCLR_OPERATORS = ("crop", "color", "blur")
 
 
@@ -39,8 +48,8 @@ class Data(Section):
 class Augment(Section):
     """The family of augmentations T, drawn twice per image (Sec. 2.1, App. A)."""
 
-    semantics: Literal["tf"] = setting(
-        "tf", unit="name", paper="App. A", about="whose image operators: the official code's"
+    semantics: Literal["tf", "torchvision"] = setting(
+        "tf", unit="name", paper="App. A", about="whose image operators; tf: the official code's"
     )
     operators: Annotated[tuple[OperatorName, ...], BeforeValidator(tuple)] = setting(
         SIMCLR_OPERATORS,
@@ -60,7 +69,7 @@ class Augment(Section):
     flip_probability: float = setting(0.5, unit="probability", paper="App. A", ge=0, le=1)
     jitter_probability: float = setting(0.8, unit="probability", paper="App. A", ge=0, le=1)
     color_strength: float = setting(
-        1.0, unit="multiple of the paper's ranges", paper="App. A, Table 1", ge=0, le=1.25
+        1.0, unit="multiple of the paper's ranges", paper="App. A, Table 1", ge=0, le=2.5
     )
     color_drop_probability: float = setting(0.2, unit="probability", paper="App. A", ge=0, le=1)
     blur_probability: float = setting(0.5, unit="probability", paper="App. A", ge=0, le=1)
@@ -76,6 +85,16 @@ class Augment(Section):
         0.2, unit="weight of the noise", paper="Fig. 4", ge=0, le=1, about="drawn up to this"
     )
     sobel_probability: float = setting(1.0, unit="probability", paper="Fig. 4", ge=0, le=1)
+
+    @field_validator("color_strength")
+    @classmethod
+    def _strength_of_semantics(cls, value: float, info: ValidationInfo) -> float:
+        if value > TF_MAX_STRENGTH and info.data.get("semantics") == "tf":
+            raise ValueError(
+                f"allowed: 0 to {TF_MAX_STRENGTH} under augment.semantics 'tf', whose factors "
+                "would turn negative beyond it"
+            )
+        return value
 
     @model_validator(mode="after")
     def _sigma_range(self) -> Self:

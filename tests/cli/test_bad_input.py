@@ -68,6 +68,13 @@ def test_options(own_home: Path, tmp_path: Path, what: str) -> None:
     assert hint in refused([str(path), *options], own_home)
 
 
+def test_a_recipe_that_cannot_be_pretrained(own_home: Path) -> None:
+    result = CliRunner().invoke(app, ["pretrain", "--scale", "demo", "--set", "loss.margin=-1.0"])
+    assert result.exit_code == 2
+    assert "loss.margin: is -1.0" in result.stderr
+    assert list(own_home.iterdir()) == []
+
+
 def test_unknown_datasets(own_home: Path) -> None:
     for command in ("fetch", "verify"):
         result = CliRunner().invoke(app, ["data", command, "cifar11"])

@@ -12,6 +12,7 @@ from simclr_lab.fields import FieldError
 
 PROMISED = {
     "run": {"study", "scale", "set_", "seeds", "workers", "retry_failed", "dry_run"},
+    "pretrain": {"scale", "set_", "seeds", "workers", "retry_failed", "dry_run"},
     "data fetch": {"name", "offline"},
     "data verify": {"name"},
     "ui": {"port"},
@@ -70,6 +71,15 @@ def test_dry_run_prints_the_plan_and_records_nothing(own_home: Path) -> None:
     from simclr_lab.tracking.ledger import Ledger
 
     assert Ledger().cells() == {}
+
+
+def test_pretrain_is_a_study_of_one_arm(own_home: Path) -> None:
+    arguments = ["pretrain", "--scale", "demo", "--set", "loss.name=margin_triplet", "--dry-run"]
+    result = CliRunner().invoke(
+        app, [*arguments, "--set", "loss.semi_hard=true", "--seeds", "0..1"]
+    )
+    assert result.exit_code == 0, result.output
+    assert "2 cells: 2 to run" in result.stdout
 
 
 def test_dry_run_of_a_sweep_shows_its_space(own_home: Path) -> None:

@@ -45,6 +45,34 @@ def run(
     )
 
 
+@app.command()
+def pretrain(
+    scale: Annotated[str, typer.Option(help="the recipe to pretrain")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="field=value, over the scale's recipe")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="0..4 or 0,1,2; default 0")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="workers per cell, where its batch fits")] = 1,
+    retry_failed: Annotated[bool, typer.Option(help="run failed cells again")] = False,
+    dry_run: Annotated[bool, typer.Option(help="print the plan and stop")] = False,
+) -> None:
+    """Pretrain and evaluate one recipe, recorded and resumed like any cell of a study."""
+    from simclr_lab.cli.request import Request
+    from simclr_lab.cli.run import run_study
+
+    run_study(
+        Request(
+            path=None,
+            scale=scale,
+            assignments=tuple(set_ or ()),
+            seeds=seeds,
+            workers=workers,
+            retry_failed=retry_failed,
+            dry_run=dry_run,
+        )
+    )
+
+
 @data_app.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="a dataset: cifar10")],

@@ -7,17 +7,22 @@ from typing import Any
 from simclr_lab.fields import FieldError
 from simclr_lab.recipe import Recipe
 from simclr_lab.recipes import named_recipe
+from simclr_lab.spaces.ablation import Ablation
 from simclr_lab.spaces.files import Study, load_study
 from simclr_lab.spaces.tree import toml_value
 
 MAX_SEEDS = 1000
+ONE_ARM = Ablation(
+    file=Path("pretrain"), text="", metric="linear/val_top1", seeds=(0,), references=False
+)
+"""What ``simclr-lab pretrain`` runs: a scale as it is."""
 
 
 @dataclass(frozen=True)
 class Request:
     """The command line, as it was typed."""
 
-    path: Path
+    path: Path | None  # None: the scale itself, as a study of one arm
     scale: str
     assignments: tuple[str, ...] = ()
     seeds: str | None = None
@@ -48,7 +53,7 @@ def check(request: Request) -> Checked:
     Raises StudyError or FieldError, which name the file or the field.
     """
     base = named_recipe(request.scale).with_fields(parse_assignments(request.assignments))
-    study = load_study(request.path)
+    study = ONE_ARM if request.path is None else load_study(request.path)
     study.check(base, request.scale)
     seeds = study.seeds_at(request.scale) if request.seeds is None else parse_seeds(request.seeds)
     return Checked(request, study, base, seeds)

@@ -93,6 +93,7 @@ def build_views(recipe: Recipe) -> TwoViews:
     """The two draws of the augmentation family T."""
     settings = recipe.augment
     operators = make_operators(
+        semantics=settings.semantics,
         color_strength=settings.color_strength,
         crop_area_min=settings.crop_area_min,
         flip_probability=settings.flip_probability,

@@ -1,4 +1,4 @@
-"""Gaussian blur (App. A, spec 1.5): a tenth of the image wide, zeros outside it."""
+"""Gaussian blur (App. A, spec 1.5): a tenth of the image wide."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +12,7 @@ from simclr_lab.contrastive.augment.operator import Draws
 from simclr_lab.contrastive.draws import derive, uniform
 
 SigmaScope = Literal["image", "batch"]
+Padding = Literal["zeros", "reflect"]
 
 
 def taps(size: int) -> int:
@@ -27,15 +28,24 @@ def gaussian_kernels(sigma: Float[Tensor, " n"], width: int) -> Float[Tensor, "n
 
 
 def blur(
-    images: Float[Tensor, "n c h w"], kernels: Float[Tensor, "n width"]
+    images: Float[Tensor, "n c h w"],
+    kernels: Float[Tensor, "n width"],
+    padding: Padding = "zeros",
 ) -> Float[Tensor, "n c h w"]:
-    """Convolve each image with its own kernel along rows, then columns; zeros outside."""
+    """Convolve each image with its own kernel along rows, then columns.
+
+    Outside are zeros, as in the official code, or the mirrored image, as in torchvision.
+    """
     n, c, h, w = images.shape
     width = kernels.shape[1]
     weight = kernels.repeat_interleave(c, dim=0)[:, None, None, :]
     x = images.reshape(1, n * c, h, w)
-    x = functional.conv2d(x, weight, padding=(0, width // 2), groups=n * c)
-    x = functional.conv2d(x, weight.transpose(2, 3), padding=(width // 2, 0), groups=n * c)
+    radius = width // 2
+    if padding == "reflect":
+        x = functional.pad(x, (radius, radius, radius, radius), mode="reflect")
+        radius = 0
+    x = functional.conv2d(x, weight, padding=(0, radius), groups=n * c)
+    x = functional.conv2d(x, weight.transpose(2, 3), padding=(radius, 0), groups=n * c)
     return x.view(n, c, h, w)
 
 
@@ -51,6 +61,7 @@ class GaussianBlur:
     sigma_min: float = 0.1
     sigma_max: float = 2.0
     sigma_scope: SigmaScope = "batch"
+    padding: Padding = "zeros"
 
     def sigmas(self, draws: Draws) -> Tensor:
         """Sigma of each image, float64 of shape (n,)."""
@@ -70,5 +81,5 @@ class GaussianBlur:
         kernels = gaussian_kernels(self.sigmas(draws)[where], taps(images.shape[2]))
         out = images.clone()
         there = where.to(images.device)
-        out[there] = blur(images[there], kernels.to(images))
+        out[there] = blur(images[there], kernels.to(images), self.padding)
         return out

@@ -1,4 +1,4 @@
-"""Colour distortion: jitter of strength s, and colour drop (App. A, spec 1.4), as TensorFlow does.
+"""Colour distortion: jitter of strength s, and colour drop (App. A, spec 1.4).
 
 x: images as (n, 3, pixels); each parameter has shape (n,).
 """
@@ -6,6 +6,7 @@ x: images as (n, 3, pixels); each parameter has shape (n,).
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -15,9 +16,11 @@ from simclr_lab.contrastive.augment.operator import Draws
 from simclr_lab.contrastive.draws import derive, integers, uniform
 
 GRAY = (0.2989, 0.587, 0.114)
-MAX_STRENGTH = 1.25
-"""Above it TensorFlow's ranges of contrast and saturation would begin below zero."""
+Semantics = Literal["tf", "torchvision"]
+MAX_STRENGTH = {"tf": 1.25, "torchvision": 2.5}
+"""Above it TensorFlow's factors would begin below zero, and torchvision's hue pass half a turn."""
 
+CONTRAST, SATURATION, HUE = 1, 2, 3
 ORDERS = tuple(itertools.permutations(range(4)))
 _CHUNK = 64
 """Images at a time, so that intermediate results stay in the processor's cache."""
@@ -78,10 +81,38 @@ def to_gray(x: Float[Tensor, "n 3 p"]) -> Float[Tensor, "n 3 p"]:
     return torch.einsum("ncp,c->np", x, weights)[:, None].expand(-1, 3, -1)
 
 
+def scale_brightness(
+    x: Float[Tensor, "n 3 p"], factor: Float[Tensor, " n"]
+) -> Float[Tensor, "n 3 p"]:
+    """X * factor: torchvision's brightness, and the official code's since its second version."""
+    return x * factor[:, None, None]
+
+
+def blend_with_mean(
+    x: Float[Tensor, "n 3 p"], factor: Float[Tensor, " n"]
+) -> Float[Tensor, "n 3 p"]:
+    """Torchvision's contrast: stretch about the mean of the gray image."""
+    mean = to_gray(x).mean(dim=(1, 2), keepdim=True)
+    return torch.lerp(mean.expand_as(x), x, factor[:, None, None])
+
+
+def blend_with_gray(
+    x: Float[Tensor, "n 3 p"], factor: Float[Tensor, " n"]
+) -> Float[Tensor, "n 3 p"]:
+    """Torchvision's saturation: stretch about each pixel's gray."""
+    return torch.lerp(to_gray(x), x, factor[:, None, None])
+
+
 JITTERS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
     adjust_brightness,
     adjust_contrast,
     adjust_saturation,
+    adjust_hue,
+)
+TORCHVISION_JITTERS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+    scale_brightness,
+    blend_with_mean,
+    blend_with_gray,
     adjust_hue,
 )
 
@@ -91,17 +122,20 @@ class ColorJitter:
     """The four adjustments in an order drawn per image, clipped to [0, 1] after each.
 
     Ranges at strength s: brightness and the factors of contrast and saturation within 0.8 s, hue
-    within 0.2 s of a turn.
+    within 0.2 s of a turn. ``semantics`` ``tf`` adds to brightness, ``torchvision`` multiplies, and
+    cuts its factors at zero.
     """
 
     strength: float = 1.0
     probability: float = 0.8
+    semantics: Semantics = "tf"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= MAX_STRENGTH:
+        limit = MAX_STRENGTH[self.semantics]
+        if not 0 <= self.strength <= limit:
             raise ValueError(
-                f"color_strength is {self.strength}; allowed: 0 to {MAX_STRENGTH}, beyond which "
-                "the factors of contrast and saturation would turn negative"
+                f"color_strength is {self.strength}; allowed: 0 to {limit}, beyond which "
+                f"the {self.semantics} operators have no range"
             )
 
     def parameters(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,18 +143,23 @@ class ColorJitter:
         seeds = derive(draws.seeds, "jitter")
         wanted = uniform(seeds, 0) < self.probability
         order = integers(seeds, 1, len(ORDERS))
-        spread = [0.8 * self.strength] * 3 + [0.2 * self.strength]
-        centers = [0.0, 1.0, 1.0, 0.0]
-        amounts = [
-            center + reach * (2 * uniform(seeds, 2 + index) - 1)
-            for index, (center, reach) in enumerate(zip(centers, spread, strict=True))
-        ]
+        amounts = [self._amount(index, uniform(seeds, 2 + index)) for index in range(4)]
         return wanted, order, torch.stack(amounts)
+
+    def _amount(self, index: int, u: Tensor) -> Tensor:
+        """Operator ``index``'s amount from uniform numbers."""
+        reach = (0.2 if index == HUE else 0.8) * self.strength
+        if self.semantics == "tf":
+            center = 1.0 if index in (CONTRAST, SATURATION) else 0.0
+            return center + reach * (2 * u - 1)
+        low, high = (-reach, reach) if index == HUE else (max(0.0, 1 - reach), 1 + reach)
+        return low + u * (high - low)
 
     def __call__(self, images: Float[Tensor, "n 3 h w"], draws: Draws) -> Float[Tensor, "n 3 h w"]:
         """Images of one order are adjusted together, a few at a time."""
         wanted, order, amounts = self.parameters(draws)
         amounts = amounts.to(images)
+        jitters = JITTERS if self.semantics == "tf" else TORCHVISION_JITTERS
         flat = images.flatten(2)
         out = flat.clone()
         for index, ops in enumerate(ORDERS):
@@ -128,7 +167,7 @@ class ColorJitter:
                 where = part.to(images.device)
                 x = flat[where]
                 for op in ops:
-                    x = JITTERS[op](x, amounts[op, where]).clamp_(0, 1)
+                    x = jitters[op](x, amounts[op, where]).clamp_(0, 1)
                 out[where] = x
         return out.view_as(images)
 

@@ -3,6 +3,7 @@
 n: images, h w: their size, s: size of the result.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -116,20 +117,29 @@ def resize_weights(
     return weights
 
 
+Sampler = Callable[[Tensor, int, int, float], Boxes]
+Weights = Callable[..., Tensor]
+
+
 @dataclass(frozen=True)
 class CropResizeFlip:
-    """Random crop resized to a square, mirrored with a probability; both in one resampling."""
+    """Random crop resized to a square, mirrored with a probability; both in one resampling.
+
+    ``sampler`` and ``weights`` say whose crop and whose resize.
+    """
 
     area_min: float = 0.08
     flip_probability: float = 0.5
+    sampler: Sampler = draw_boxes
+    weights: Weights = resize_weights
 
     def __call__(self, images: Float[Tensor, "n c h w"], draws: Draws) -> Float[Tensor, "n c s s"]:
         """Resample each image by its own crop. Values may leave [0, 1]: bicubic overshoots."""
         height, width = images.shape[2:]
-        boxes = draw_boxes(derive(draws.seeds, "crop"), height, width, self.area_min)
+        boxes = self.sampler(derive(draws.seeds, "crop"), height, width, self.area_min)
         flip = uniform(derive(draws.seeds, "flip"), 0) < self.flip_probability
-        rows = resize_weights(boxes.top, boxes.height, height, draws.size)
-        columns = resize_weights(boxes.left, boxes.width, width, draws.size, flip)
+        rows = self.weights(boxes.top, boxes.height, height, draws.size)
+        columns = self.weights(boxes.left, boxes.width, width, draws.size, flip)
         return resample(images, rows, columns)
 
 
@@ -137,14 +147,16 @@ class CropResizeFlip:
 class ResizeWhole:
     """The whole image resized to a square, where a policy has no crop."""
 
+    weights: Weights = resize_weights
+
     def __call__(self, images: Float[Tensor, "n c h w"], draws: Draws) -> Float[Tensor, "n c s s"]:
         """Resample all images alike; nothing happens to images that have the size already."""
         height, width = images.shape[2:]
         if height == width == draws.size:
             return images
         zero = torch.zeros(len(images), dtype=torch.int64)
-        rows = resize_weights(zero, zero + height, height, draws.size)
-        return resample(images, rows, resize_weights(zero, zero + width, width, draws.size))
+        rows = self.weights(zero, zero + height, height, draws.size)
+        return resample(images, rows, self.weights(zero, zero + width, width, draws.size))
 
 
 def resample(

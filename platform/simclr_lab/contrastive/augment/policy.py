@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from simclr_lab.contrastive.augment import crop, crop_torchvision
 from simclr_lab.contrastive.augment.blur import GaussianBlur, SigmaScope
-from simclr_lab.contrastive.augment.color import ColorDrop, ColorJitter
-from simclr_lab.contrastive.augment.crop import CropResizeFlip, ResizeWhole
+from simclr_lab.contrastive.augment.color import ColorDrop, ColorJitter, Semantics
 from simclr_lab.contrastive.augment.cutout import Cutout
 from simclr_lab.contrastive.augment.noise import GaussianNoise
 from simclr_lab.contrastive.augment.operator import Draws, Operator
@@ -18,7 +18,7 @@ from simclr_lab.contrastive.augment.rotate import Rotate
 from simclr_lab.contrastive.augment.sobel import Sobel
 from simclr_lab.contrastive.draws import derive
 
-OperatorName = Literal["crop", "color", "blur", "rotate", "cutout", "noise", "sobel"]
+OperatorName = Literal["resize", "crop", "color", "blur", "rotate", "cutout", "noise", "sobel"]
 Branches = Literal["both", "second"]
 
 SIMCLR_ORDER: tuple[OperatorName, ...] = ("crop", "color", "blur")
@@ -39,6 +39,7 @@ class Policy:
 
 def make_operators(
     *,
+    semantics: Semantics = "tf",
     color_strength: float = 1.0,
     crop_area_min: float = 0.08,
     flip_probability: float = 0.5,
@@ -55,15 +56,29 @@ def make_operators(
 ) -> dict[OperatorName, tuple[Operator, ...]]:
     """Every named step of a policy; ``color`` is jitter and then colour drop (Fig. 4, Fig. 5).
 
-    Operators of probability zero are left out. Raises ValueError for a colour strength that the
-    operators do not have.
+    ``semantics`` says whose operators: the official code's TensorFlow ones or torchvision's, which
+    crop, resize, adjust and pad differently. Operators of probability zero are left out. Raises
+    ValueError for a colour strength that the operators do not have.
     """
-    jitter = (ColorJitter(color_strength, jitter_probability),) if jitter_probability > 0 else ()
+    tf = semantics == "tf"
+    jitter = ColorJitter(color_strength, jitter_probability, semantics)
     drop = (ColorDrop(color_drop_probability),) if color_drop_probability > 0 else ()
-    blur = GaussianBlur(blur_probability, blur_sigma_min, blur_sigma_max, blur_sigma_scope)
+    blur = GaussianBlur(
+        blur_probability,
+        blur_sigma_min,
+        blur_sigma_max,
+        blur_sigma_scope,
+        "zeros" if tf else "reflect",
+    )
+    sampler, weights = (
+        (crop.draw_boxes, crop.resize_weights)
+        if tf
+        else (crop_torchvision.draw_boxes, crop_torchvision.resize_weights)
+    )
     return {
-        "crop": (CropResizeFlip(crop_area_min, flip_probability),),
-        "color": (*jitter, *drop),
+        "resize": (crop.ResizeWhole(weights),),
+        "crop": (crop.CropResizeFlip(crop_area_min, flip_probability, sampler, weights),),
+        "color": (*((jitter,) if jitter_probability > 0 else ()), *drop),
         "blur": (blur,) if blur_probability > 0 else (),
         "rotate": (Rotate(),),
         "cutout": (Cutout(cutout_probability),),
@@ -85,7 +100,7 @@ def ordered_policy(
     chosen = tuple(operator for name in order for operator in operators[name])
     if branches == "second":
         return Policy((), chosen, base=operators["crop"])
-    whole = () if "crop" in order else (ResizeWhole(),)
+    whole = () if "crop" in order else operators["resize"]
     return Policy((*whole, *chosen), (*whole, *chosen))
 
 
