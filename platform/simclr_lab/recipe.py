@@ -71,6 +71,13 @@ class Recipe(Section):
                 f"batch_norm.group_images is {group}; allowed: divisors of batch_size, "
                 f"{self.batch_size}"
             )
+        micro = self.compute.micro_batch_size
+        if micro != "whole" and (self.batch_size % micro or group == "whole" or micro % group):
+            raise ValueError(
+                f"compute.micro_batch_size is {micro}; allowed: divisors of batch_size "
+                f"{self.batch_size} that hold whole groups of batch norm "
+                f"(batch_norm.group_images is {group!r}; it must be a number that divides it)"
+            )
         unit = self.optimizer.warmup_unit
         if unit == "fraction" and self.optimizer.warmup > 1:
             raise ValueError(
@@ -158,6 +165,7 @@ class Recipe(Section):
         two spellings of one value ("all" images or their number) count as one.
         """
         flat = {name: v for name, v in self.flat().items() if not name.startswith("evaluation.")}
+        del flat["compute.micro_batch_size"]  # how much memory was there, not what was computed
         flat["data.pretrain_images"] = self.pretrain_images
         if flat["batch_norm.group_images"] == self.batch_size:
             flat["batch_norm.group_images"] = "whole"

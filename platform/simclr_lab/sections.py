@@ -196,12 +196,18 @@ class Optimizer(Section):
 
 
 class Compute(Section):
-    """How numbers are represented; part of the recipe because it changes the bits of the result."""
+    """How numbers are computed; what changes the bits of the result is part of a cell's key."""
 
     precision: Literal["float32", "bfloat16", "float64"] = setting(
         "float32", unit="name", paper="-", about="bfloat16: autocast around encoder and head"
     )
     channels_last: bool = setting(False, unit="memory layout of images", paper="-")
+    micro_batch_size: PositiveInt | Literal["whole"] = setting(
+        "whole",
+        unit="images embedded at a time by a worker",
+        paper="-",
+        about="saves memory, changes nothing, hence no part of a cell's key",
+    )
 
 
 class Evaluation(Section):

@@ -134,6 +134,8 @@ class GroupBatchNorm(nn.Module):
         super().__init__()
         self.num_features, self.group_images = num_features, group_images
         self.momentum, self.eps = momentum, eps
+        # (): statistics move at every batch; a list collects them; None leaves them alone.
+        self.collected: tuple[()] | list[tuple[Tensor, Tensor]] | None = ()
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features)) if bias else None
         self.register_buffer("running_mean", torch.zeros(num_features))
@@ -163,8 +165,22 @@ class GroupBatchNorm(nn.Module):
         self._move(mean, var * ((count - 1) / count))  # torch keeps the unbiased variance
         return y
 
+    def move_by_collected(self) -> None:
+        """Move the running statistics once, by what the parts of one batch were collected to."""
+        if self.collected:
+            means, variances = (torch.stack(each) for each in zip(*self.collected, strict=True))
+            mean = means.mean(dim=0)
+            spread = (means - mean).square().mean(dim=0)
+            self.collected = ()
+            self._move(mean, variances.mean(dim=0) + spread)
+
     @torch.no_grad()
     def _move(self, mean: Tensor, var: Tensor) -> None:
+        if self.collected is None:
+            return
+        if isinstance(self.collected, list):
+            self.collected.append((mean.detach(), var.detach()))
+            return
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
 

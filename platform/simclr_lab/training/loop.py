@@ -114,6 +114,7 @@ class Pretraining:
         recipe = self.recipe
         assert self.optimizer is not None
         view_a, view_b = self._draw_views()
+        micro = recipe.compute.micro_batch_size
         return training_step(
             wrapped,
             view_a,
@@ -125,6 +126,7 @@ class Pretraining:
             normalize=recipe.loss.normalize,
             precision=recipe.compute.precision,
             channels_last=recipe.compute.channels_last,
+            micro_batch=None if micro == "whole" else micro,
         )
 
     def _draw_views(self) -> tuple[Tensor, Tensor]:

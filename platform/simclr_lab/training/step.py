@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from simclr_lab.contrastive.diagnostics import contrastive_accuracy, contrastive_entropy
+from simclr_lab.contrastive.micro_batch import backward_in_parts
 
 
 def training_step(
@@ -20,22 +21,32 @@ def training_step(
     normalize: bool,
     precision: str,
     channels_last: bool,
+    micro_batch: int | None = None,
 ) -> Tensor:
     """Update ``model`` in place from the local images' views, each (n, c, h, w).
 
-    Both views go through one forward, so that batch norm sees them together. Returns the detached
+    Both views go through one forward, so that batch norm sees them together; ``micro_batch`` images
+    at a time, or all. Returns the detached
     (loss, contrastive accuracy in percent, contrastive entropy in nats), float64 of shape (3,), of
     this worker's anchors; their mean over workers is the global batch's value.
     """
-    images = torch.cat([view_a, view_b])
-    if channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        _, z = model(images)
-    z_a, z_b = z.chunk(2)
-    value = loss(z_a, z_b)
+
+    def project(images: Tensor) -> Tensor:
+        if channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            z: Tensor = model(images)[1]
+        return z
+
     optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(value)
+    if micro_batch is not None and micro_batch < len(view_a):
+        value, z_a, z_b = backward_in_parts(
+            model, view_a, view_b, project=project, loss=loss, part_images=micro_batch
+        )
+    else:
+        z_a, z_b = project(torch.cat([view_a, view_b])).chunk(2)
+        value = loss(z_a, z_b)
+        torch.autograd.backward(value)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()

@@ -114,10 +114,13 @@ def fitting_workers(recipe: Recipe, wanted: int) -> int:
         return 1
     group = recipe.batch_norm.group_images
     whole = recipe.batch_size if group == "whole" else group
+    micro = recipe.compute.micro_batch_size
 
     def fits(workers: int) -> bool:
         local = recipe.batch_size // workers
-        return recipe.batch_size % workers == 0 and (local % whole == 0 or whole % local == 0)
+        if recipe.batch_size % workers or (micro != "whole" and local % micro):
+            return False
+        return local % whole == 0 or whole % local == 0
 
     return max(n for n in range(1, max(wanted, 1) + 1) if fits(n))
 
