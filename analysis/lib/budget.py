@@ -24,9 +24,10 @@ def budget_notes(records: Records) -> list[str]:
         )
     lines += _gains(records, finished)
     lines.append(
-        "Such a budget can show that pretraining learns something, and effects larger than the "
-        "difference named above. It cannot rank arms that are closer, nor say which is best after "
-        "long training: the paper itself finds other temperatures best at other lengths (Fig. B.8)."
+        "Such a budget can show whether pretraining beats those references, and effects larger "
+        "than the difference named above. It cannot rank arms that are closer, nor say which is "
+        "best after long training: the paper itself finds other temperatures best at other lengths "
+        "(Fig. B.8)."
     )
     return lines
 
@@ -46,5 +47,6 @@ def _gains(records: Records, finished: pd.DataFrame) -> list[str]:
         values = cells[records.metric].dropna().tolist()
         if values:
             gain = ours.mean - estimate(values).mean
-            lines.append(f"The mean of all arms lies {gain:+.1f} points from {arm}.")
+            side = "above" if gain >= 0 else "below"
+            lines.append(f"The mean of all arms lies {abs(gain):.1f} points {side} {arm}.")
     return lines

@@ -18,7 +18,9 @@ def show_places(out: Path) -> None:
     ]
     for name, place in rows:
         output.print(f"{name:<26}{place}", markup=False)
-    output.print("To look at the runs:      simclr-lab ui    (then open http://127.0.0.1:5000)")
+    command = sys.argv[0] if sys.argv[0].endswith("simclr-lab") else "simclr-lab"
+    text = f"To look at the runs:      {command} ui    (then open http://127.0.0.1:5000)"
+    output.print(text, markup=False)
 
 
 def open_ui(port: int) -> None:
