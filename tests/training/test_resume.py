@@ -189,7 +189,7 @@ def test_a_diverged_cell_ends_as_a_result(tmp_path: Path, dataset, monkeypatch) 
 
 
 def test_a_collapsed_cell_is_seen_and_evaluated(tmp_path: Path, dataset, monkeypatch) -> None:
-    monkeypatch.setattr("simclr_lab.training.final_checks.COLLAPSED_STD", 1e9)
+    monkeypatch.setattr("simclr_lab.training.checks.COLLAPSED_STD", 1e9)
     events = list(CellRun(task(tmp_path, small_recipe(**CELL)), dataset).events())
     assert events[-1].outcome is Outcome.COLLAPSED
     assert "linear/test_top1" in events[-1].metrics

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from simclr_lab.data.cache import Arrays, cache_folder, mismatches, read, write
 from simclr_lab.data.unavailable import DataUnavailable
@@ -83,7 +85,7 @@ def _fetch(offline: Path | None) -> Arrays:
     with tempfile.TemporaryDirectory(prefix="simclr-cifar10-") as folder:
         for name, source in sources.items():
             try:
-                with Console(stderr=True).status(f"cifar10: trying {name}"):
+                with _progress(f"cifar10 from {name}"):
                     arrays = source(Path(folder))
             except Exception as error:
                 reasons[name] = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -93,6 +95,15 @@ def _fetch(offline: Path | None) -> Arrays:
                 return arrays
             reasons[name] = f"wrong content in {', '.join(wrong)}"
     raise DataUnavailable("cifar10", reasons)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[None]:
+    """A moving bar with the time passed; no source tells how far it is."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        bar.add_task(what, total=None)
+        yield
 
 
 def from_torchvision(folder: Path) -> Arrays:

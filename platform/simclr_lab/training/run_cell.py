@@ -26,8 +26,8 @@ from simclr_lab.evaluation.protocols import (
 from simclr_lab.identity import evaluation_key
 from simclr_lab.recipe import Recipe
 from simclr_lab.training.checkpoint import CellStore, history_from_plain, history_to_plain
+from simclr_lab.training.checks import epoch_diagnostics, final_checks
 from simclr_lab.training.events import CellEnded, CellEpoch, CellEvent, CellStarted
-from simclr_lab.training.final_checks import final_checks
 from simclr_lab.training.loop import EpochMetrics, Pretraining
 
 
@@ -122,20 +122,21 @@ class CellRun:
         earlier = self.history[-1].step if self.history else 0
         images = (epoch.step - earlier) * self.recipe.batch_size
         metrics = dict(epoch.metrics) | clock.costs("cost/pretraining", images)
-        if "ridge" in self.recipe.evaluation.protocols and math.isfinite(metrics["train/loss"]):
-            metrics |= self._measure(["ridge"], test=False)
+        if math.isfinite(metrics["train/loss"]):
+            splits = self.splits(test=False)
+            metrics |= epoch_diagnostics(self.recipe, self.pretraining.model, splits.val.images)
+            if "ridge" in self.recipe.evaluation.protocols:
+                metrics |= self._measure(["ridge"], splits)
         clock.costs("", 0)  # evaluation is not charged to the next epoch's throughput
         return EpochReport(epoch.epoch, epoch.step, _now_ms(), metrics)
 
     def _evaluate(self, missing: dict[str, str], *, first: bool) -> CellEpoch:
         clock = _Clock()
         left = [protocol for protocol in missing if not (first and self._measured_now(protocol))]
-        test = bool(READS_TEST & set(left))
-        metrics = self._measure(left, test=test) if left else {}
+        splits = self.splits(test=bool(READS_TEST & set(left)))
+        metrics = self._measure(left, splits) if left else {}
         if first and self.recipe.trains:
-            checks, collapsed = final_checks(
-                self.recipe, self.pretraining.model, self.splits(test=False).val.images
-            )
+            checks, collapsed = final_checks(self.recipe, self.pretraining.model, splits.val.images)
             metrics |= checks
             self.outcome = Outcome.COLLAPSED if collapsed else self.outcome
         metrics |= clock.costs("cost/evaluation", 0)
@@ -151,11 +152,11 @@ class CellRun:
             return False
         return any(name.startswith(f"{protocol}/") for name in self.history[-1].metrics)
 
-    def _measure(self, protocols: list[str], *, test: bool) -> dict[str, float]:
+    def _measure(self, protocols: list[str], splits: LabelledSplits) -> dict[str, float]:
         settings, compute = self.recipe.evaluation, self.recipe.compute
         return evaluate(
             self.pretraining.model.encoder,
-            self.splits(test=test),
+            splits,
             protocols,
             precision=compute.precision,
             channels_last=compute.channels_last,
