@@ -16,61 +16,56 @@ data_app = typer.Typer(no_args_is_help=True, help="Datasets in this machine's ca
 app.add_typer(data_app, name="data")
 
 
+Scale = Annotated[str, typer.Option(help="the base recipe")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", help="field=value, over the scale's recipe")
+]
+Seeds = Annotated[str | None, typer.Option(help="0..4 or 0,1,2: instead of the study's")]
+Workers = Annotated[int, typer.Option(min=1, help="workers per cell, where its batch fits")]
+RetryFailed = Annotated[bool, typer.Option(help="run failed cells again")]
+DryRun = Annotated[bool, typer.Option(help="print the plan and stop")]
+
+
 @app.command()
 def run(
     study: Annotated[Path, typer.Argument(help="a study file, search_spaces/**/*.toml")],
-    scale: Annotated[str, typer.Option(help="the base recipe that the study is laid over")],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="field=value, over the scale's recipe")
-    ] = None,
-    seeds: Annotated[str | None, typer.Option(help="0..4 or 0,1,2: instead of the file's")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="workers per cell, where its batch fits")] = 1,
-    retry_failed: Annotated[bool, typer.Option(help="run failed cells again")] = False,
-    dry_run: Annotated[bool, typer.Option(help="print the plan and stop")] = False,
+    scale: Scale,
+    set_: Assignments = None,
+    seeds: Seeds = None,
+    workers: Workers = 1,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Run what is missing of an ablation or a sweep; what is done is reused."""
-    from simclr_lab.cli.request import Request
-    from simclr_lab.cli.run import run_study
-
-    run_study(
-        Request(
-            path=study,
-            scale=scale,
-            assignments=tuple(set_ or ()),
-            seeds=seeds,
-            workers=workers,
-            retry_failed=retry_failed,
-            dry_run=dry_run,
-        )
-    )
+    _run(study, scale, set_, seeds, workers, retry_failed, dry_run)
 
 
 @app.command()
 def pretrain(
-    scale: Annotated[str, typer.Option(help="the recipe to pretrain")],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="field=value, over the scale's recipe")
-    ] = None,
-    seeds: Annotated[str | None, typer.Option(help="0..4 or 0,1,2; default 0")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="workers per cell, where its batch fits")] = 1,
-    retry_failed: Annotated[bool, typer.Option(help="run failed cells again")] = False,
-    dry_run: Annotated[bool, typer.Option(help="print the plan and stop")] = False,
+    scale: Scale,
+    set_: Assignments = None,
+    seeds: Seeds = None,
+    workers: Workers = 1,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Pretrain and evaluate one recipe, recorded and resumed like any cell of a study."""
+    _run(None, scale, set_, seeds, workers, retry_failed, dry_run)
+
+
+def _run(
+    path: Path | None,
+    scale: str,
+    assignments: list[str] | None,
+    seeds: str | None,
+    workers: int,
+    retry_failed: bool,
+    dry_run: bool,
+) -> None:
     from simclr_lab.cli.request import Request
     from simclr_lab.cli.run import run_study
 
-    run_study(
-        Request(
-            path=None,
-            scale=scale,
-            assignments=tuple(set_ or ()),
-            seeds=seeds,
-            workers=workers,
-            retry_failed=retry_failed,
-            dry_run=dry_run,
-        )
-    )
+    run_study(Request(path, scale, tuple(assignments or ()), seeds, workers, retry_failed, dry_run))
 
 
 @data_app.command()

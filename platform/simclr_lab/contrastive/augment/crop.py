@@ -91,6 +91,12 @@ def _cubic(x: Tensor) -> Tensor:
     return torch.where(x <= 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
+def target_pixels(n_out: int, flip: Tensor | None) -> Tensor:
+    """Pixels of the result in their order, or one row per image, reversed where it is mirrored."""
+    target = torch.arange(n_out, dtype=torch.float64)
+    return target if flip is None else torch.where(flip[:, None], n_out - 1 - target, target)
+
+
 def resize_weights(
     start: Int64[Tensor, " n"],
     length: Int64[Tensor, " n"],
@@ -103,9 +109,7 @@ def resize_weights(
     Legacy bicubic: source = target * length / n_out, no half-pixel shift, no antialias, edges
     clamped at the crop (spec 1.3). Where ``flip`` is true the result is mirrored. float64, CPU.
     """
-    target = torch.arange(n_out, dtype=torch.float64)
-    if flip is not None:
-        target = torch.where(flip[:, None], n_out - 1 - target, target)
+    target = target_pixels(n_out, flip)
     source = target * (length[:, None].double() / n_out)
     base = source.floor()
     fraction = ((source - base) * _TABLE).round() / _TABLE

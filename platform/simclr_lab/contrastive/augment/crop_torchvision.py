@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from simclr_lab.contrastive.augment.crop import ASPECT_MAX, ASPECT_MIN, Boxes
+from simclr_lab.contrastive.augment.crop import ASPECT_MAX, ASPECT_MIN, Boxes, target_pixels
 from simclr_lab.contrastive.draws import derive, integers, uniform
 
 ATTEMPTS = 10
@@ -59,9 +59,7 @@ def resize_weights(
     A triangle about each half-pixel centre, as wide as the reduction, over the crop's pixels only.
     float64, CPU; mirrored where ``flip`` is true.
     """
-    target = torch.arange(n_out, dtype=torch.float64)
-    if flip is not None:
-        target = torch.where(flip[:, None], n_out - 1 - target, target)
+    target = target_pixels(n_out, flip)
     scale = length[:, None].double() / n_out
     center = (target + 0.5) * scale + start[:, None]
     pixel = torch.arange(n_in, dtype=torch.float64) + 0.5
