@@ -132,6 +132,14 @@ def test_canonical_form_is_one_text_for_one_meaning() -> None:
         canonical({"a": float("inf")})
 
 
+def test_what_is_asked_of_z_has_the_settings_of_h() -> None:
+    plain, refit = (
+        Recipe().with_fields({"evaluation.linear_refit": refit}) for refit in ("train", "train+val")
+    )
+    assert evaluation_key(plain, "linear_z") != evaluation_key(refit, "linear_z")
+    assert evaluation_key(plain, "linear_z") != evaluation_key(plain, "linear")
+
+
 def test_evaluation_keys_know_their_own_settings_only() -> None:
     base = Recipe()
     refit = base.with_fields({"evaluation.linear_refit": "train+val"})

@@ -67,7 +67,8 @@ def cell_key(
 
 def evaluation_key(recipe: Identified, protocol: str) -> str:
     """Key of one evaluation protocol with the recipe's settings for it (never its cell)."""
-    names = ("evaluation.fit_images", f"evaluation.{protocol}_")
+    family = protocol.removesuffix("_z")  # what is asked of z is set as for h
+    names = ("evaluation.fit_images", f"evaluation.{family}_")
     settings = {
         name: value
         for name, value in recipe.flat().items()

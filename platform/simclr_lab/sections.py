@@ -18,7 +18,16 @@ from pydantic import (
 from simclr_lab.fields import setting
 from simclr_lab.steps import LearningRateRule
 
-Protocol = Literal["ridge", "linear", "knn"]
+Protocol = Literal[
+    "ridge",
+    "linear",
+    "linear_z",
+    "knn",
+    "probe_color",
+    "probe_rotation",
+    "probe_noise",
+    "probe_sobel",
+]
 OperatorName = Literal["crop", "color", "blur", "rotate", "cutout", "noise", "sobel"]
 TF_MAX_STRENGTH = 1.25
 SIMCLR_OPERATORS = ("crop", "color", "blur")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from simclr_lab.evaluation.features import extract_features
+from simclr_lab.evaluation.features import Frozen
 from simclr_lab.evaluation.knn import knn, knn_scores
 from simclr_lab.evaluation.linear import Labelled, fit_logistic, linear
 from simclr_lab.evaluation.protocols import LabelledImages, LabelledSplits, evaluate
@@ -124,7 +124,7 @@ def test_features_come_from_a_frozen_encoder() -> None:
     encoder = Encoder().train()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     part = images(2300).images  # more than two chunks
-    features = extract_features(encoder, part)
+    features = Frozen(encoder).h(part)
     assert encoder.training
     assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
     plain = (part.float() / 255 / (1 + 1e-5) ** 0.5).mean(dim=(2, 3))
@@ -134,7 +134,7 @@ def test_features_come_from_a_frozen_encoder() -> None:
 
 def test_evaluate_names_its_metrics_and_touches_test_only_for_linear() -> None:
     splits = LabelledSplits(images(300), images(200), images(400))
-    found = evaluate(Encoder(), splits, ["ridge", "linear"])
+    found = evaluate(Frozen(Encoder()), splits, ["ridge", "linear"])
     assert set(found) == {
         "ridge/val_top1",
         "ridge/strength",
@@ -143,10 +143,30 @@ def test_evaluate_names_its_metrics_and_touches_test_only_for_linear() -> None:
         "linear/test_top1",
     }
     assert min(value for name, value in found.items() if name.endswith("top1")) > 90
-    assert set(evaluate(Encoder(), splits, ["ridge"])) == {"ridge/val_top1", "ridge/strength"}
-    assert set(evaluate(Encoder(), splits, ["knn"])) == {"knn/val_top1", "knn/test_top1"}
+    assert set(evaluate(Frozen(Encoder()), splits, ["ridge"])) == {
+        "ridge/val_top1",
+        "ridge/strength",
+    }
+    assert set(evaluate(Frozen(Encoder()), splits, ["knn"])) == {"knn/val_top1", "knn/test_top1"}
+
+
+def test_z_needs_a_head_and_is_judged_like_h() -> None:
+    splits = LabelledSplits(images(300), images(200), images(400))
+    with pytest.raises(ValueError, match="needs a projection head"):
+        evaluate(Frozen(Encoder()), splits, ["linear_z"])
+    blind = nn.Linear(3, 2, bias=False)
+    nn.init.zeros_(blind.weight)
+    found = evaluate(Frozen(Encoder(), blind), splits, ["linear", "linear_z"])
+    assert found["linear/test_top1"] > 90
+    assert found["linear_z/test_top1"] < 45
+
+
+def test_float_images_are_taken_as_they_are() -> None:
+    frozen = Frozen(Encoder())
+    part = images(50).images
+    assert torch.allclose(frozen.h(part), frozen.h(part.float() / 255), atol=1e-6)
 
 
 def test_unknown_protocols_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"protocols \['magic'\]; allowed: ridge, linear, knn"):
-        evaluate(Encoder(), LabelledSplits(images(9), images(9)), ["magic"])
+    with pytest.raises(ValueError, match=r"protocols \['magic'\]; allowed: ridge, linear"):
+        evaluate(Frozen(Encoder()), LabelledSplits(images(9), images(9)), ["magic"])

@@ -1,20 +1,20 @@
 """Named protocols on a finished encoder; what they measure goes by ``<protocol>/<metric>``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Int64, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
-from simclr_lab.evaluation.features import extract_features
+from simclr_lab.evaluation.features import Frozen
 from simclr_lab.evaluation.knn import knn
 from simclr_lab.evaluation.linear import Labelled, linear
 from simclr_lab.evaluation.ridge import ridge
+from simclr_lab.evaluation.transform_probe import PROBES, transform_probe
 
-PROTOCOLS = ("ridge", "linear", "knn")
-READS_TEST = frozenset({"linear", "knn"})
+PROTOCOLS = ("ridge", "linear", "linear_z", "knn", *PROBES)
+READS_TEST = frozenset({"linear", "linear_z", "knn"})
 
 
 @dataclass(frozen=True)
@@ -35,42 +35,55 @@ class LabelledSplits:
 
 
 def evaluate(
-    encoder: nn.Module,
+    frozen: Frozen,
     splits: LabelledSplits,
     protocols: Sequence[str],
     *,
-    precision: str = "float32",
-    channels_last: bool = False,
-    device: torch.device | str = "cpu",
     linear_refit: Literal["train", "train+val"] = "train",
 ) -> dict[str, float]:
-    """Metrics of the named protocols, accuracies in percent; features are extracted once.
+    """Metrics of the named protocols, accuracies in percent; h is extracted once.
 
     Raises ValueError for an unknown protocol.
     """
     unknown = set(protocols) - set(PROTOCOLS)
     if unknown:
         raise ValueError(f"protocols {sorted(unknown)}; allowed: {', '.join(PROTOCOLS)}")
+    metrics: dict[str, dict[str, float]] = {}
+    if {"ridge", "linear", "knn"} & set(protocols):
+        fit, val, test = _features(frozen.h, splits, with_test=bool(READS_TEST & set(protocols)))
+        if "ridge" in protocols:
+            metrics["ridge"] = ridge(fit.features, fit.labels, val.features, val.labels)
+        if "linear" in protocols:
+            metrics["linear"] = linear(fit, val, test, refit=linear_refit)
+        if "knn" in protocols:
+            metrics["knn"] = _nearest(fit, val, test)
+    if "linear_z" in protocols:
+        fit, val, test = _features(frozen.z, splits, with_test=True)
+        metrics["linear_z"] = linear(fit, val, test, refit=linear_refit)
+    for name in PROBES.keys() & set(protocols):
+        metrics[name] = transform_probe(name, frozen, splits.fit.images, splits.val.images)
+    return {
+        f"{protocol}/{name}": value
+        for protocol, found in metrics.items()
+        for name, value in found.items()
+    }
+
+
+def _features(
+    embed: Callable[[Tensor], Tensor], splits: LabelledSplits, *, with_test: bool
+) -> tuple[Labelled, Labelled, Labelled | None]:
+    """Fit, validation and, where it is read, test."""
 
     def labelled(part: LabelledImages) -> Labelled:
-        features = extract_features(
-            encoder, part.images, precision=precision, channels_last=channels_last, device=device
-        )
-        return Labelled(features, part.labels)
+        return Labelled(embed(part.images), part.labels)
 
-    fit, val = labelled(splits.fit), labelled(splits.val)
-    reads_test = splits.test is not None and bool(READS_TEST & set(protocols))
-    test = labelled(splits.test) if splits.test is not None and reads_test else None
-    metrics: dict[str, float] = {}
-    if "ridge" in protocols:
-        found = ridge(fit.features, fit.labels, val.features, val.labels)
-        metrics |= {f"ridge/{name}": value for name, value in found.items()}
-    if "linear" in protocols:
-        found = linear(fit, val, test, refit=linear_refit)
-        metrics |= {f"linear/{name}": value for name, value in found.items()}
-    if "knn" in protocols:
-        parts = {"val": val} | ({"test": test} if test is not None else {})
-        for name, part in parts.items():
-            value = knn(fit.features, fit.labels, part.features, part.labels)
-            metrics[f"knn/{name}_top1"] = value
-    return metrics
+    test = splits.test if with_test else None
+    return labelled(splits.fit), labelled(splits.val), labelled(test) if test else None
+
+
+def _nearest(fit: Labelled, val: Labelled, test: Labelled | None) -> dict[str, float]:
+    parts = {"val": val} | ({"test": test} if test is not None else {})
+    return {
+        f"{name}_top1": knn(fit.features, fit.labels, part.features, part.labels)
+        for name, part in parts.items()
+    }

@@ -14,6 +14,8 @@ METRICS = (
     "ridge/val_top1",
     "linear/val_top1",
     "linear/test_top1",
+    "linear_z/val_top1",
+    "linear_z/test_top1",
     "knn/val_top1",
     "knn/test_top1",
 )

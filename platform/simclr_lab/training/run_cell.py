@@ -17,6 +17,7 @@ from simclr_lab.cell import EpochReport, Outcome
 from simclr_lab.contrastive.gather import alone
 from simclr_lab.data.sources import Dataset
 from simclr_lab.data.splits import fit_indices, pretraining_indices, validation_split
+from simclr_lab.evaluation.features import Frozen
 from simclr_lab.evaluation.protocols import (
     READS_TEST,
     LabelledImages,
@@ -153,16 +154,16 @@ class CellRun:
         return any(name.startswith(f"{protocol}/") for name in self.history[-1].metrics)
 
     def _measure(self, protocols: list[str], splits: LabelledSplits) -> dict[str, float]:
-        settings, compute = self.recipe.evaluation, self.recipe.compute
-        return evaluate(
-            self.pretraining.model.encoder,
-            splits,
-            protocols,
+        compute, model = self.recipe.compute, self.pretraining.model
+        frozen = Frozen(
+            model.encoder,
+            model.head,
             precision=compute.precision,
             channels_last=compute.channels_last,
             device=self.pretraining.device,
-            linear_refit=settings.linear_refit,
         )
+        refit = self.recipe.evaluation.linear_refit
+        return evaluate(frozen, splits, protocols, linear_refit=refit)
 
     def splits(self, *, test: bool) -> LabelledSplits:
         """Labelled images for evaluation; the test split only where a protocol reads it."""

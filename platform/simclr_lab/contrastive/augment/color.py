@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from simclr_lab.contrastive.augment.operator import Draws
@@ -178,10 +178,13 @@ class ColorDrop:
 
     probability: float = 0.2
 
+    def wanted(self, draws: Draws) -> Bool[Tensor, " n"]:
+        """Which images lose their colour."""
+        return uniform(derive(draws.seeds, "drop"), 0) < self.probability
+
     def __call__(self, images: Float[Tensor, "n 3 h w"], draws: Draws) -> Float[Tensor, "n 3 h w"]:
         """Gray the drawn images."""
-        drop = uniform(derive(draws.seeds, "drop"), 0) < self.probability
-        where = torch.nonzero(drop)[:, 0].to(images.device)
+        where = torch.nonzero(self.wanted(draws))[:, 0].to(images.device)
         out = images.flatten(2).clone()
         out[where] = to_gray(out[where])
         return out.view_as(images)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from simclr_lab.contrastive.augment.operator import Draws
@@ -16,9 +16,13 @@ QUARTERS = 4
 class Rotate:
     """A uniform number of quarter turns, counter-clockwise; images must be square."""
 
+    def quarters(self, draws: Draws) -> Int64[Tensor, " n"]:
+        """Quarter turns of each image, 0 to 3."""
+        return integers(derive(draws.seeds, "rotate"), 0, QUARTERS)
+
     def __call__(self, images: Float[Tensor, "n c s s"], draws: Draws) -> Float[Tensor, "n c s s"]:
         """Turn each image."""
-        turns = integers(derive(draws.seeds, "rotate"), 0, QUARTERS).to(images.device)
+        turns = self.quarters(draws).to(images.device)
         out = images.clone()
         for quarter in range(1, QUARTERS):
             where = torch.nonzero(turns == quarter)[:, 0]

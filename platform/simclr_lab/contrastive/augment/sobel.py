@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,8 +34,12 @@ class Sobel:
 
     probability: float = 1.0
 
+    def wanted(self, draws: Draws) -> Bool[Tensor, " n"]:
+        """Which images are filtered."""
+        return uniform(derive(draws.seeds, "sobel"), 0) < self.probability
+
     def __call__(self, images: Float[Tensor, "n c h w"], draws: Draws) -> Float[Tensor, "n c h w"]:
         """Filter the drawn images."""
-        wanted = uniform(derive(draws.seeds, "sobel"), 0) < self.probability
+        wanted = self.wanted(draws)
         filtered = stretch(sobel(images))
         return torch.where(wanted.to(images.device)[:, None, None, None], filtered, images)
