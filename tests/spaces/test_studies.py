@@ -113,6 +113,7 @@ def test_domains_of_a_sweep_and_its_scale(tmp_path: Path) -> None:
 def test_an_assignment_is_read_as_it_was_written() -> None:
     changes = {
         "loss.normalize": True,
+        "augment.operators": ["crop", "color"],
         "loss.temperature": 0.1,
         "optimizer.name": "lars",
         "epochs": 3,

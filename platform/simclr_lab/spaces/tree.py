@@ -1,11 +1,15 @@
 """Study files name recipe fields by nested tables or dotted keys; both mean the same."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 from simclr_lab.fields import FieldError, unknown_field
 from simclr_lab.recipe import Recipe
+
+_COMMA = re.compile(r",(?![^\[]*\])")
+"""A comma that does not stand inside a list."""
 
 
 def field_leaves(tree: Mapping[str, Any], base: Recipe, prefix: str = "") -> dict[str, Any]:
@@ -38,7 +42,9 @@ def assignment(changes: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> str:
-    """A value as TOML would have it, text without quotes."""
+    """A value as TOML would have it, text without quotes where it stands alone."""
+    if isinstance(value, list | tuple):
+        return str(list(value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -48,7 +54,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
     Raises ValueError for a part without an equals sign.
     """
     values: dict[str, Any] = {}
-    for part in text.split(","):
+    for part in _COMMA.split(text):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise ValueError(f"{part.strip()!r} has no '='")
