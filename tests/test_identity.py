@@ -68,6 +68,8 @@ INERT = [
     ({"optimizer.name": "sgd"}, {"optimizer.trust_coefficient": 0.1}),
     ({}, {"augment.cutout_probability": 0.5}),
     ({}, {"augment.noise_level_max": 0.1}),
+    ({}, {"augment.solarize_threshold": 0.1}),
+    ({}, {"augment.motion_blur_probability": 0.1}),
     ({}, {"augment.operators": ["crop", "color", "blur"]}),
     ({"augment.operators": ["crop"]}, {"augment.color_strength": 0.1}),
     ({"augment.operators": ["color"]}, {"augment.crop_area_min": 0.5}),

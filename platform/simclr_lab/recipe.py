@@ -210,9 +210,13 @@ def _inert_augment(augment: Augment) -> set[str]:
         "cutout": ["cutout_probability"],
         "noise": ["noise_probability", "noise_level_max"],
         "sobel": ["sobel_probability"],
+        "equalize": ["equalize_probability"],
+        "solarize": ["solarize_probability", "solarize_threshold"],
+        "motion_blur": ["motion_blur_probability"],
     }
     inert = [name for operator, names in own.items() if operator not in applied for name in names]
     inert += ["color_strength"] if augment.jitter_probability == 0 else []
     inert += blur_sigma if augment.blur_probability == 0 else []
     inert += ["noise_level_max"] if augment.noise_probability == 0 else []
+    inert += ["solarize_threshold"] if augment.solarize_probability == 0 else []
     return {f"augment.{name}" for name in inert}

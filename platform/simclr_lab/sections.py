@@ -28,7 +28,18 @@ Protocol = Literal[
     "probe_noise",
     "probe_sobel",
 ]
-OperatorName = Literal["crop", "color", "blur", "rotate", "cutout", "noise", "sobel"]
+OperatorName = Literal[
+    "crop",
+    "color",
+    "blur",
+    "rotate",
+    "cutout",
+    "noise",
+    "sobel",
+    "equalize",
+    "solarize",
+    "motion_blur",
+]
 TF_MAX_STRENGTH = 1.25
 SIMCLR_OPERATORS = ("crop", "color", "blur")
 
@@ -94,6 +105,10 @@ class Augment(Section):
         0.2, unit="weight of the noise", paper="Fig. 4", ge=0, le=1, about="drawn up to this"
     )
     sobel_probability: float = setting(1.0, unit="probability", paper="Fig. 4", ge=0, le=1)
+    equalize_probability: float = setting(0.2, unit="probability", paper="App. B.2", ge=0, le=1)
+    solarize_probability: float = setting(0.2, unit="probability", paper="App. B.2", ge=0, le=1)
+    solarize_threshold: float = setting(0.5, unit="brightness", paper="App. B.2", ge=0, le=1)
+    motion_blur_probability: float = setting(0.2, unit="probability", paper="App. B.2", ge=0, le=1)
 
     @field_validator("color_strength")
     @classmethod

@@ -1,4 +1,4 @@
-"""Cutout, noise, rotation and Sobel against twins and against what Figure 4's images measure."""
+"""Operators of Figure 4 and App. B.2 against twins and what the paper's images measure."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,13 @@ import torch
 from golden_values import golden
 from torch import Tensor
 
+from simclr_lab.contrastive.augment.broader import (
+    Equalize,
+    MotionBlur,
+    Solarize,
+    line_kernels,
+    motion_blur,
+)
 from simclr_lab.contrastive.augment.cutout import Cutout, cut_out
 from simclr_lab.contrastive.augment.noise import GaussianNoise, normal
 from simclr_lab.contrastive.augment.operator import Draws
@@ -13,7 +20,15 @@ from simclr_lab.contrastive.augment.rotate import Rotate
 from simclr_lab.contrastive.augment.sobel import KERNEL, Sobel, sobel, stretch
 
 MEASURED = golden("fig4_measurements")
-OPERATORS = [Cutout(0.7), GaussianNoise(0.7), Rotate(), Sobel(0.5)]
+OPERATORS = [
+    Cutout(0.7),
+    GaussianNoise(0.7),
+    Rotate(),
+    Sobel(0.5),
+    Equalize(0.7),
+    Solarize(0.7),
+    MotionBlur(0.7),
+]
 
 
 def images(n: int, size: int = 16) -> Tensor:
@@ -148,3 +163,54 @@ def test_stretch_uses_the_whole_range_and_survives_flat_images() -> None:
     assert torch.equal(x.amin(dim=(1, 2, 3)), torch.zeros(5))
     assert torch.equal(x.amax(dim=(1, 2, 3)), torch.ones(5))
     assert not stretch(sobel(torch.full((1, 3, 8, 8), 0.3))).any()
+
+
+def slow_equalize(channel: list[int]) -> list[int]:
+    """The histogram look-up that PIL documents, one level at a time."""
+    histogram = [channel.count(level) for level in range(256)]
+    filled = [count for count in histogram if count]
+    step = (sum(filled) - filled[-1]) // 255
+    if len(filled) <= 1 or step == 0:
+        return channel
+    table, passed = [], step // 2
+    for count in histogram:
+        table.append(min(passed // step, 255))
+        passed += count
+    return [table[level] for level in channel]
+
+
+def test_equalize_equals_its_loop() -> None:
+    x = (images(2, 32) * 0.3 + 0.2).mul(255).round() / 255
+    x[1, 2] = 0.4  # a flat channel stays
+    found = (Equalize(1.0)(x, draws(2)) * 255).round().int()
+    for n in range(2):
+        for c in range(3):
+            slow = slow_equalize((x[n, c] * 255).round().int().flatten().tolist())
+            assert found[n, c].flatten().tolist() == slow
+
+
+def test_solarize_inverts_from_the_threshold_up() -> None:
+    x = torch.tensor([0.0, 0.3, 0.49, 0.5, 0.8, 1.0]).view(1, 1, 1, 6).expand(1, 3, 6, 6)
+    found = Solarize(1.0)(x, draws(1))
+    assert torch.allclose(found[0, 0, 0], torch.tensor([0.0, 0.3, 0.49, 0.5, 0.2, 0.0]))
+
+
+def test_motion_blur_is_an_average_along_a_line() -> None:
+    angles = torch.tensor([0.0, np.pi / 2], dtype=torch.float64)
+    across, down = line_kernels(angles, 5)
+    assert torch.allclose(across[2], torch.full((5,), 0.2, dtype=torch.float64))
+    assert torch.allclose(down, across.T, atol=1e-12)
+    assert float(across[[0, 1, 3, 4]].abs().sum()) < 1e-12
+
+
+def test_motion_blur_equals_its_loop() -> None:
+    x = images(2, 7).double()
+    kernels = line_kernels(torch.tensor([0.4, 2.1], dtype=torch.float64), 3)
+    fast = motion_blur(x, kernels)
+    mirrored = np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
+    for n in range(2):
+        for i in range(7):
+            for j in range(7):
+                patch = mirrored[n, 0, i : i + 3, j : j + 3]
+                slow = float((patch * kernels[n].numpy()).sum())
+                assert float(fast[n, 0, i, j]) == pytest.approx(slow)

@@ -28,6 +28,8 @@ MATRIX = (
             ("cutout", "noise"),
             ("sobel", "rotate"),
             ("blur", "blur"),
+            ("equalize", "solarize"),
+            ("crop", "motion_blur"),
         ]
         for branches in ("both", "second")
     ]

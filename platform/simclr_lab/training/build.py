@@ -107,6 +107,10 @@ def build_views(recipe: Recipe) -> TwoViews:
         noise_probability=settings.noise_probability,
         noise_level_max=settings.noise_level_max,
         sobel_probability=settings.sobel_probability,
+        equalize_probability=settings.equalize_probability,
+        solarize_probability=settings.solarize_probability,
+        solarize_threshold=settings.solarize_threshold,
+        motion_blur_probability=settings.motion_blur_probability,
     )
     policy = ordered_policy(operators, settings.operators, settings.branches)
     return TwoViews(policy, recipe.data.image_size, dtype=DTYPES[recipe.compute.precision])

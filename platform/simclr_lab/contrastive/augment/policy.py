@@ -10,6 +10,7 @@ from torch import Tensor
 
 from simclr_lab.contrastive.augment import crop, crop_torchvision
 from simclr_lab.contrastive.augment.blur import GaussianBlur, SigmaScope
+from simclr_lab.contrastive.augment.broader import Equalize, MotionBlur, Solarize
 from simclr_lab.contrastive.augment.color import ColorDrop, ColorJitter, Semantics
 from simclr_lab.contrastive.augment.cutout import Cutout
 from simclr_lab.contrastive.augment.noise import GaussianNoise
@@ -18,7 +19,19 @@ from simclr_lab.contrastive.augment.rotate import Rotate
 from simclr_lab.contrastive.augment.sobel import Sobel
 from simclr_lab.contrastive.draws import derive
 
-OperatorName = Literal["resize", "crop", "color", "blur", "rotate", "cutout", "noise", "sobel"]
+OperatorName = Literal[
+    "resize",
+    "crop",
+    "color",
+    "blur",
+    "rotate",
+    "cutout",
+    "noise",
+    "sobel",
+    "equalize",
+    "solarize",
+    "motion_blur",
+]
 Branches = Literal["both", "second"]
 
 SIMCLR_ORDER: tuple[OperatorName, ...] = ("crop", "color", "blur")
@@ -53,6 +66,10 @@ def make_operators(
     noise_probability: float = 1.0,
     noise_level_max: float = 0.2,
     sobel_probability: float = 1.0,
+    equalize_probability: float = 0.2,
+    solarize_probability: float = 0.2,
+    solarize_threshold: float = 0.5,
+    motion_blur_probability: float = 0.2,
 ) -> dict[OperatorName, tuple[Operator, ...]]:
     """Every named step of a policy; ``color`` is jitter and then colour drop (Fig. 4, Fig. 5).
 
@@ -84,6 +101,9 @@ def make_operators(
         "cutout": (Cutout(cutout_probability),),
         "noise": (GaussianNoise(noise_probability, noise_level_max),),
         "sobel": (Sobel(sobel_probability),),
+        "equalize": (Equalize(equalize_probability),),
+        "solarize": (Solarize(solarize_probability, solarize_threshold),),
+        "motion_blur": (MotionBlur(motion_blur_probability),),
     }
 
 
