@@ -142,6 +142,12 @@ def test_what_is_asked_of_z_has_the_settings_of_h() -> None:
     assert evaluation_key(plain, "linear_z") != evaluation_key(plain, "linear")
 
 
+def test_the_two_linear_protocols_do_not_know_each_others_settings() -> None:
+    plain, longer = (Recipe().with_fields({"evaluation.sgd_epochs": n}) for n in (90, 91))
+    assert evaluation_key(plain, "linear") == evaluation_key(longer, "linear")
+    assert evaluation_key(plain, "linear_sgd") != evaluation_key(longer, "linear_sgd")
+
+
 def test_evaluation_keys_know_their_own_settings_only() -> None:
     base = Recipe()
     refit = base.with_fields({"evaluation.linear_refit": "train+val"})

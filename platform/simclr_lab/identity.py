@@ -65,10 +65,13 @@ def cell_key(
     )
 
 
+_SETTINGS_OF = {"linear_z": "linear", "linear_sgd": "sgd"}
+"""Protocols whose settings go by another name than their own."""
+
+
 def evaluation_key(recipe: Identified, protocol: str) -> str:
     """Key of one evaluation protocol with the recipe's settings for it (never its cell)."""
-    family = protocol.removesuffix("_z")  # what is asked of z is set as for h
-    names = ("evaluation.fit_images", f"evaluation.{family}_")
+    names = ("evaluation.fit_images", f"evaluation.{_SETTINGS_OF.get(protocol, protocol)}_")
     settings = {
         name: value
         for name, value in recipe.flat().items()

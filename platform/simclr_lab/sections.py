@@ -22,6 +22,7 @@ Protocol = Literal[
     "ridge",
     "linear",
     "linear_z",
+    "linear_sgd",
     "knn",
     "probe_color",
     "probe_rotation",
@@ -246,3 +247,7 @@ class Evaluation(Section):
     linear_refit: Literal["train", "train+val"] = setting(
         "train", unit="split", paper="App. B.8", about="what the final linear classifier sees"
     )
+    sgd_epochs: PositiveInt = setting(90, unit="epochs of linear_sgd", paper="App. B.6")
+    sgd_batch_size: PositiveInt = setting(4096, unit="images", paper="App. B.6")
+    sgd_learning_rate: float = setting(0.1, unit="per 256 images", paper="App. B.6", gt=0)
+    sgd_augment: bool = setting(True, unit="flag", paper="App. B.6", about="crop and flip")

@@ -9,8 +9,9 @@ from torch import nn
 
 from simclr_lab.evaluation.features import Frozen
 from simclr_lab.evaluation.knn import knn, knn_scores
-from simclr_lab.evaluation.linear import Labelled, fit_logistic, linear
-from simclr_lab.evaluation.protocols import LabelledImages, LabelledSplits, evaluate
+from simclr_lab.evaluation.labelled import Labelled, LabelledImages, LabelledSplits
+from simclr_lab.evaluation.linear import fit_logistic, linear
+from simclr_lab.evaluation.protocols import evaluate
 from simclr_lab.evaluation.ridge import STRENGTHS, ridge
 from simclr_lab.evaluation.standardize import standardizer, top1
 

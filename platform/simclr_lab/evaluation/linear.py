@@ -1,35 +1,20 @@
 """Linear evaluation: multinomial logistic regression by L-BFGS on un-augmented h (App. B.8)."""
 
 import warnings
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor
 
+from simclr_lab.evaluation.labelled import Labelled
 from simclr_lab.evaluation.standardize import standardizer, top1
 
 STRENGTHS = tuple(10.0**exponent for exponent in range(-5, 1))
 """Penalties on half the squared weights, beside the mean loss per image; standardised features."""
 
 MAX_ITERATIONS = 200
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Features (n, d) with their labels (n,)."""
-
-    features: Float[Tensor, "n d"]
-    labels: Int64[Tensor, " n"]
-
-    def __add__(self, other: "Labelled") -> "Labelled":
-        return Labelled(
-            torch.cat([self.features, other.features]), torch.cat([self.labels, other.labels])
-        )
 
 
 def fit_logistic(

@@ -1,37 +1,20 @@
 """Named protocols on a finished encoder; what they measure goes by ``<protocol>/<metric>``."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from simclr_lab.evaluation.features import Frozen
 from simclr_lab.evaluation.knn import knn
-from simclr_lab.evaluation.linear import Labelled, linear
+from simclr_lab.evaluation.labelled import Labelled, LabelledImages, LabelledSplits
+from simclr_lab.evaluation.linear import linear
+from simclr_lab.evaluation.linear_sgd import SgdSettings, linear_sgd
 from simclr_lab.evaluation.ridge import ridge
 from simclr_lab.evaluation.transform_probe import PROBES, transform_probe
 
-PROTOCOLS = ("ridge", "linear", "linear_z", "knn", *PROBES)
-READS_TEST = frozenset({"linear", "linear_z", "knn"})
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images uint8 (n, c, h, w) with their labels (n,)."""
-
-    images: UInt8[Tensor, "n c h w"]
-    labels: Int64[Tensor, " n"]
-
-
-@dataclass(frozen=True)
-class LabelledSplits:
-    """What evaluations may see; ``test`` is None where none of them reads it."""
-
-    fit: LabelledImages
-    val: LabelledImages
-    test: LabelledImages | None = None
+PROTOCOLS = ("ridge", "linear", "linear_z", "linear_sgd", "knn", *PROBES)
+READS_TEST = frozenset({"linear", "linear_z", "linear_sgd", "knn"})
 
 
 def evaluate(
@@ -40,6 +23,7 @@ def evaluate(
     protocols: Sequence[str],
     *,
     linear_refit: Literal["train", "train+val"] = "train",
+    sgd: SgdSettings | None = None,
 ) -> dict[str, float]:
     """Metrics of the named protocols, accuracies in percent; h is extracted once.
 
@@ -60,6 +44,8 @@ def evaluate(
     if "linear_z" in protocols:
         fit, val, test = _features(frozen.z, splits, with_test=True)
         metrics["linear_z"] = linear(fit, val, test, refit=linear_refit)
+    if "linear_sgd" in protocols:
+        metrics["linear_sgd"] = linear_sgd(frozen, splits, sgd or SgdSettings())
     for name in PROBES.keys() & set(protocols):
         metrics[name] = transform_probe(name, frozen, splits.fit.images, splits.val.images)
     return {

@@ -16,6 +16,8 @@ METRICS = (
     "linear/test_top1",
     "linear_z/val_top1",
     "linear_z/test_top1",
+    "linear_sgd/val_top1",
+    "linear_sgd/test_top1",
     "knn/val_top1",
     "knn/test_top1",
 )

@@ -18,12 +18,9 @@ from simclr_lab.contrastive.gather import alone
 from simclr_lab.data.sources import Dataset
 from simclr_lab.data.splits import fit_indices, pretraining_indices, validation_split
 from simclr_lab.evaluation.features import Frozen
-from simclr_lab.evaluation.protocols import (
-    READS_TEST,
-    LabelledImages,
-    LabelledSplits,
-    evaluate,
-)
+from simclr_lab.evaluation.labelled import LabelledImages, LabelledSplits
+from simclr_lab.evaluation.linear_sgd import SgdSettings
+from simclr_lab.evaluation.protocols import READS_TEST, evaluate
 from simclr_lab.identity import evaluation_key
 from simclr_lab.recipe import Recipe
 from simclr_lab.training.checkpoint import CellStore, history_from_plain, history_to_plain
@@ -162,8 +159,14 @@ class CellRun:
             channels_last=compute.channels_last,
             device=self.pretraining.device,
         )
-        refit = self.recipe.evaluation.linear_refit
-        return evaluate(frozen, splits, protocols, linear_refit=refit)
+        settings = self.recipe.evaluation
+        sgd = SgdSettings(
+            settings.sgd_epochs,
+            settings.sgd_batch_size,
+            settings.sgd_learning_rate,
+            settings.sgd_augment,
+        )
+        return evaluate(frozen, splits, protocols, linear_refit=settings.linear_refit, sgd=sgd)
 
     def splits(self, *, test: bool) -> LabelledSplits:
         """Labelled images for evaluation; the test split only where a protocol reads it."""
