@@ -77,6 +77,8 @@ INERT = [
     ({}, {"loss.semi_hard": True}),
     ({"loss.name": "nt_logistic"}, {"loss.margin": 0.8}),
     ({"loss.name": "margin_triplet"}, {"loss.temperature": 0.2}),
+    ({"loss.name": "cross_entropy"}, {"loss.temperature": 0.2}),
+    ({"loss.name": "cross_entropy"}, {"projection.depth": 3}),
     ({"epochs": 0}, {"loss.temperature": 0.2}),
     ({"epochs": 0}, {"batch_size": 64}),
     ({}, {"evaluation.fit_images": 100}),

@@ -154,7 +154,8 @@ def weights_of(model: nn.Module) -> Tensor:
 
 def pretrain(recipe: Recipe, seed: int, images: Tensor, steps: int) -> dict[str, Any]:
     """Losses, gradients and weights of the first steps, whatever the number of workers."""
-    run = Pretraining(recipe, seed, images, torch.arange(len(images)))
+    rows = torch.arange(len(images))
+    run = Pretraining(recipe, seed, images, rows, labels=rows % 10)
     recorder, before = Recorder(run), weights_of(run.model)
     run.model.train()
     wrapped = run._wrapped()

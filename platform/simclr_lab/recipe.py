@@ -38,6 +38,9 @@ DATASET_IMAGES: dict[str, dict[str, int]] = {
 }
 """Images of each named dataset that pretraining may see, by split; validation is the difference."""
 
+DATASET_CLASSES = {"cifar10": 10}
+"""Classes of each named dataset, for the supervised baseline."""
+
 
 class Recipe(Section):
     """One pretraining run, complete. Build variants with ``with_fields``; nothing is mutated."""
@@ -132,6 +135,11 @@ class Recipe(Section):
         """Whether there is anything to optimise: not for a random encoder or raw pixels."""
         return self.epochs > 0 and self.encoder.kind != "raw_pixels"
 
+    @property
+    def supervised(self) -> bool:
+        """Whether labels are trained on: the baseline beside contrastive pretraining."""
+        return self.loss.name == "cross_entropy"
+
     def flat(self) -> dict[str, Any]:
         """Every field by its dotted path."""
         return flatten(self.model_dump())
@@ -187,8 +195,15 @@ def inert_fields(recipe: Recipe) -> set[str]:
         return {name for name, _ in leaves(Recipe)} - kept
     optimizer, augment, loss = recipe.optimizer, recipe.augment, recipe.loss
     rules: list[tuple[bool, list[str]]] = [
-        (loss.name == "nt_xent", ["loss.semi_hard"]),
-        (loss.name == "margin_triplet", ["loss.temperature"]),
+        (loss.name in ("nt_xent", "cross_entropy"), ["loss.semi_hard"]),
+        (loss.name in ("margin_triplet", "cross_entropy"), ["loss.temperature"]),
+        (
+            loss.name == "cross_entropy",
+            [
+                *("loss.normalize", "loss.negatives", "loss.scale"),
+                *("projection.depth", "projection.out_dim"),
+            ],
+        ),
         (loss.name != "margin_triplet", ["loss.margin"]),
         (recipe.projection.depth == 0, ["projection.out_dim"]),
         (optimizer.name != "lars", ["optimizer.trust_coefficient"]),

@@ -157,10 +157,13 @@ class Projection(Section):
 
 
 class Loss(Section):
-    """The contrastive loss on z (Sec. 2.1, Sec. 5.1)."""
+    """The loss on z (Sec. 2.1, Sec. 5.1), or on labels for the supervised baseline."""
 
-    name: Literal["nt_xent", "nt_logistic", "margin_triplet"] = setting(
-        "nt_xent", unit="name", paper="Eq. 1, Table 2"
+    name: Literal["nt_xent", "nt_logistic", "margin_triplet", "cross_entropy"] = setting(
+        "nt_xent",
+        unit="name",
+        paper="Eq. 1, Table 2",
+        about="cross_entropy: the supervised baseline of Table 1, a linear classifier on h",
     )
     temperature: float = setting(0.1, unit="divides similarities", paper="Table 5", gt=0, le=1000)
     margin: float = setting(

@@ -33,6 +33,7 @@ MATRIX = (
         ]
         for branches in ("both", "second")
     ]
+    + [{"loss__name": "cross_entropy"}]
     + [{"augment__semantics": "torchvision", "augment__blur_probability": 0.5}]
     + [{"projection__depth": depth, "projection__out_dim": 32} for depth in range(5)]
     + [{"encoder__stem": stem} for stem in ("imagenet", "cifar", "stride2")]
@@ -57,7 +58,8 @@ def test_twenty_steps(cifar10, changes) -> None:
     )
     rows = pretraining_indices(cifar10.train_labels, split="train", images=640)
     images = torch.from_numpy(np.ascontiguousarray(cifar10.train_images[rows]))
-    run = Pretraining(recipe, 0, images, torch.arange(640))
+    labels = torch.from_numpy(cifar10.train_labels[rows])
+    run = Pretraining(recipe, 0, images, torch.arange(640), labels=labels)
     before = [p.detach().clone() for p in run.model.encoder.parameters()]
     (epoch,) = run.epochs()
     assert epoch.step == 21

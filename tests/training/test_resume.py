@@ -16,7 +16,8 @@ from simclr_lab.training.run_cell import CellRun, CellTask
 
 
 def run_of(recipe: Recipe, seed: int = 0) -> Pretraining:
-    return Pretraining(recipe, seed, pictures(), torch.arange(48))
+    rows = torch.arange(48)
+    return Pretraining(recipe, seed, pictures(), rows, labels=rows % 10)
 
 
 def through_a_file(state: dict) -> dict:
@@ -75,7 +76,7 @@ def test_training_leaves_the_global_generators_alone() -> None:
 
 
 @pytest.mark.parametrize("semi_hard", [False, True])
-@pytest.mark.parametrize("name", ["nt_xent", "nt_logistic", "margin_triplet"])
+@pytest.mark.parametrize("name", ["nt_xent", "nt_logistic", "margin_triplet", "cross_entropy"])
 def test_every_loss_trains(name: str, semi_hard: bool) -> None:
     run = run_of(small_recipe(loss__name=name, loss__semi_hard=semi_hard, epochs=2))
     before = [p.detach().clone() for p in run.model.encoder.parameters()]
@@ -97,6 +98,32 @@ def test_every_policy_trains(operators: list[str], branches: str) -> None:
     run = run_of(small_recipe(augment__operators=operators, augment__branches=branches, epochs=1))
     (epoch,) = run.epochs()
     assert 0 < epoch.metrics["train/loss"] < 100
+
+
+def test_the_supervised_baseline_learns_its_labels(tmp_path: Path, dataset) -> None:
+    recipe = small_recipe(
+        **CELL
+        | {
+            "loss__name": "cross_entropy",
+            "optimizer__name": "adamw",
+            "optimizer__learning_rate": 0.001,
+            "optimizer__learning_rate_rule": "none",
+            "data__pretrain_images": 480,
+            "epochs": 6,
+        }
+    )
+    events = list(CellRun(task(tmp_path, recipe), dataset).events())
+    reports = [e.report.metrics for e in events if isinstance(e, CellEpoch)]
+    top1 = [metrics["train/top1"] for metrics in reports if "train/top1" in metrics]
+    assert top1[-1] > top1[0] + 5
+    assert "train/contrastive_accuracy" not in events[-1].metrics
+    assert {"linear/test_top1", "ridge/val_top1"} <= set(events[-1].metrics)
+
+
+def test_labels_are_needed_only_by_the_supervised_baseline() -> None:
+    Pretraining(small_recipe(), 0, pictures(), torch.arange(48))
+    with pytest.raises(ValueError, match="needs labels"):
+        Pretraining(small_recipe(loss__name="cross_entropy"), 0, pictures(), torch.arange(48))
 
 
 def test_channels_last_changes_only_the_rounding() -> None:

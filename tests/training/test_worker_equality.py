@@ -36,6 +36,7 @@ def runs() -> dict[str, tuple[dict, list[dict]]]:
         "exact": case(**EXACT),
         "groups": case(batch_norm__group_images=4, **EXACT),
         "lars": case(compute__precision="float64", optimizer__warmup=0.0),
+        "supervised": case(loss__name="cross_entropy", **EXACT),
         "float32": case(steps=1, **EXACT | {"compute__precision": "float32"}),
     }
     alone = workers.pretrain_many(list(cases.values()))
@@ -45,7 +46,7 @@ def runs() -> dict[str, tuple[dict, list[dict]]]:
     }
 
 
-@pytest.mark.parametrize("name", ["exact", "groups", "lars"])
+@pytest.mark.parametrize("name", ["exact", "groups", "lars", "supervised"])
 def test_two_workers_equal_one_in_float64(runs, name: str) -> None:
     one, two = runs[name]
     assert not one["wrapped"]

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from simclr_lab.contrastive.augment import TwoViews, make_operators, ordered_policy
+from simclr_lab.contrastive.diagnostics import contrastive_accuracy, contrastive_entropy
 from simclr_lab.contrastive.draws import generator
 from simclr_lab.contrastive.encoder import RawPixels, resnet
 from simclr_lab.contrastive.lars import LARS
@@ -15,12 +16,22 @@ from simclr_lab.contrastive.losses import margin_triplet, nt_logistic, nt_xent
 from simclr_lab.contrastive.model import SimCLR
 from simclr_lab.contrastive.parameters import parameter_groups
 from simclr_lab.contrastive.projection import projection_head
-from simclr_lab.recipe import Recipe
+from simclr_lab.contrastive.supervised import classifier, cross_entropy, views_top1
+from simclr_lab.recipe import DATASET_CLASSES, Recipe
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 """Type of parameters and images; bfloat16 keeps them in float32 and autocasts the forward."""
 
-TRIPLET_TEMPERATURE = 0.1
+FIXED_TEMPERATURE = 0.1
+"""Of the contrastive entropy under losses that have no temperature."""
+
+
+class ViewLoss(Protocol):
+    """A number of both views' projections and the images' labels; only the baseline reads these."""
+
+    def __call__(self, z_a: Tensor, z_b: Tensor, labels: Tensor) -> Tensor:
+        """Scalar; rows are this worker's images."""
+        ...
 
 
 def build_model(recipe: Recipe, seed: int) -> SimCLR:
@@ -45,13 +56,17 @@ def _model(recipe: Recipe, seed: int) -> SimCLR:
             group_images=group_images,
             generator=generator(seed, "encoder"),
         )
-    head = projection_head(
-        encoder.feature_dim,
-        recipe.projection.out_dim,
-        recipe.projection.depth if recipe.trains else 0,
-        group_images=group_images,
-        generator=generator(seed, "projection"),
-    )
+    head: torch.nn.Module
+    if recipe.supervised and recipe.trains:
+        head = classifier(encoder.feature_dim, DATASET_CLASSES[recipe.data.dataset])
+    else:
+        head = projection_head(
+            encoder.feature_dim,
+            recipe.projection.out_dim,
+            recipe.projection.depth if recipe.trains else 0,
+            group_images=group_images,
+            generator=generator(seed, "projection"),
+        )
     model = SimCLR(encoder, head).to(DTYPES[recipe.compute.precision])
     if recipe.compute.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -116,29 +131,50 @@ def build_views(recipe: Recipe) -> TwoViews:
     return TwoViews(policy, recipe.data.image_size, dtype=DTYPES[recipe.compute.precision])
 
 
-def build_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    """The contrastive loss of (z_a, z_b), with the recipe's scale applied."""
+def build_loss(recipe: Recipe) -> ViewLoss:
+    """The loss of (z_a, z_b, labels), with the recipe's scale applied."""
     settings = recipe.loss
     shared: dict[str, Any] = {"normalize": settings.normalize, "negatives": settings.negatives}
-    loss: Callable[[Tensor, Tensor], Tensor]
+    contrastive: Callable[[Tensor, Tensor], Tensor]
     match settings.name:
+        case "cross_entropy":
+            return cross_entropy
         case "nt_xent":
-            loss = partial(nt_xent, temperature=settings.temperature, **shared)
+            contrastive = partial(nt_xent, temperature=settings.temperature, **shared)
         case "nt_logistic":
-            loss = partial(
+            contrastive = partial(
                 nt_logistic,
                 temperature=settings.temperature,
                 semi_hard=settings.semi_hard,
                 **shared,
             )
         case "margin_triplet":
-            loss = partial(
+            contrastive = partial(
                 margin_triplet, margin=settings.margin, semi_hard=settings.semi_hard, **shared
             )
     factor = 2.0 if settings.scale == "code" else 1.0
-    return lambda z_a, z_b: factor * loss(z_a, z_b)
+    return lambda z_a, z_b, labels: factor * contrastive(z_a, z_b)
 
 
 def diagnostic_temperature(recipe: Recipe) -> float:
     """Temperature of the contrastive entropy; fixed where the loss itself has none."""
-    return TRIPLET_TEMPERATURE if recipe.loss.name == "margin_triplet" else recipe.loss.temperature
+    with_own = recipe.loss.name in ("nt_xent", "nt_logistic")
+    return recipe.loss.temperature if with_own else FIXED_TEMPERATURE
+
+
+def build_measures(recipe: Recipe) -> dict[str, ViewLoss]:
+    """What is followed beside the loss: name -> measure of (z_a, z_b, labels)."""
+    if recipe.supervised:
+        return {"train/top1": views_top1}
+    shared: dict[str, Any] = {
+        "temperature": diagnostic_temperature(recipe),
+        "normalize": recipe.loss.normalize,
+    }
+    return {
+        "train/contrastive_accuracy": lambda z_a, z_b, labels: (
+            100 * contrastive_accuracy(z_a, z_b, **shared)
+        ),
+        "train/contrastive_entropy": lambda z_a, z_b, labels: contrastive_entropy(
+            z_a, z_b, **shared
+        ),
+    }

@@ -7,6 +7,7 @@ the epoch and the position, so a state is the weights, the optimizer and the num
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,10 +21,10 @@ from simclr_lab.data.stream import TrainingStream
 from simclr_lab.recipe import Recipe
 from simclr_lab.training.build import (
     build_loss,
+    build_measures,
     build_model,
     build_optimizer,
     build_views,
-    diagnostic_temperature,
 )
 from simclr_lab.training.step import training_step
 
@@ -49,6 +50,7 @@ class Pretraining:
         images: uint8 of shape (n, 3, h, w), shared and never written to.
         subset: int64 of shape (pretraining images,), rows of ``images`` that pretraining sees.
         device: where weights and views live.
+        labels: int64 of shape (n,), where the recipe is the supervised baseline.
     """
 
     def __init__(
@@ -58,13 +60,17 @@ class Pretraining:
         images: Tensor,
         subset: Tensor,
         device: torch.device | str = "cpu",
+        labels: Tensor | None = None,
     ) -> None:
+        if recipe.supervised and labels is None:
+            raise ValueError("loss.name is 'cross_entropy', which needs labels; none were given")
         if len(subset) != recipe.pretrain_images:
             raise ValueError(
                 f"got {len(subset)} pretraining images; the recipe says {recipe.pretrain_images}"
             )
         self.recipe, self.seed = recipe, seed
         self.images, self.subset = images, subset
+        self.labels = labels if labels is not None else torch.zeros(len(images), dtype=torch.int64)
         self.device = torch.device(device)
         self.rank, self.world_size = (
             (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
@@ -72,7 +78,7 @@ class Pretraining:
         self.model = build_model(recipe, seed).to(self.device)
         self.optimizer = build_optimizer(recipe, self.model) if recipe.trains else None
         self.views = build_views(recipe)
-        self.loss = build_loss(recipe)
+        self.loss, self.measures = build_loss(recipe), build_measures(recipe)
         self.stream = TrainingStream(len(subset), recipe.batch_size, seed)
         self.step = 0
 
@@ -87,7 +93,8 @@ class Pretraining:
             return
         self.model.train()
         wrapped = self._wrapped()
-        sums, count = torch.zeros(3, dtype=torch.float64, device=self.device), 0
+        sums, count = torch.zeros(1 + len(self.measures), dtype=torch.float64), 0
+        sums = sums.to(self.device)
         while self.step < self.recipe.total_steps:
             epoch = self.stream.completed_epochs(self.step)
             sums += self._one_step(wrapped)
@@ -113,30 +120,30 @@ class Pretraining:
     def _one_step(self, wrapped: torch.nn.Module) -> Tensor:
         recipe = self.recipe
         assert self.optimizer is not None
-        view_a, view_b = self._draw_views()
+        view_a, view_b, labels = self._draw_views()
         micro = recipe.compute.micro_batch_size
         return training_step(
             wrapped,
             view_a,
             view_b,
-            loss=self.loss,
+            loss=partial(self.loss, labels=labels),
             optimizer=self.optimizer,
             learning_rate=self.learning_rate(),
-            temperature=diagnostic_temperature(recipe),
-            normalize=recipe.loss.normalize,
+            measures=[partial(measure, labels=labels) for measure in self.measures.values()],
             precision=recipe.compute.precision,
             channels_last=recipe.compute.channels_last,
             micro_batch=None if micro == "whole" else micro,
         )
 
-    def _draw_views(self) -> tuple[Tensor, Tensor]:
-        """This worker's two views of its slice of the global batch."""
+    def _draw_views(self) -> tuple[Tensor, Tensor, Tensor]:
+        """This worker's two views of its slice of the global batch, and the labels."""
         part = self.stream.slice(self.step, self.rank, self.world_size)
         seeds = image_seeds(self.seed, "views", part.epochs, part.positions)
         step = torch.tensor([self.step])
         batch_seed = int(image_seeds(self.seed, "batch", step, torch.zeros_like(step)))
-        images = self.images[self.subset[part.indices]]
-        return self.views(images.to(self.device), seeds, batch_seed)
+        rows = self.subset[part.indices]
+        view_a, view_b = self.views(self.images[rows].to(self.device), seeds, batch_seed)
+        return view_a, view_b, self.labels[rows].to(self.device)
 
     def learning_rate(self) -> float:
         """Learning rate of the step to come."""
@@ -152,7 +159,7 @@ class Pretraining:
         if self.world_size > 1:
             dist.all_reduce(means)
             means = means / self.world_size
-        names = ("train/loss", "train/contrastive_accuracy", "train/contrastive_entropy")
+        names = ("train/loss", *self.measures)
         return dict(zip(names, means.tolist(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:

@@ -58,8 +58,9 @@ class CellRun:
         subset = pretraining_indices(
             dataset.train_labels, split=data.pretrain_split, images=data.pretrain_images
         )
+        labels = _shared_tensor(dataset.train_labels)
         self.pretraining = Pretraining(
-            self.recipe, task.seed, images, torch.from_numpy(subset), device
+            self.recipe, task.seed, images, torch.from_numpy(subset), device, labels
         )
         self.dataset = dataset
         self.history: list[EpochReport] = []

@@ -1,11 +1,10 @@
 """One optimisation step: two views in, one update of the weights out (Algorithm 1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from simclr_lab.contrastive.diagnostics import contrastive_accuracy, contrastive_entropy
 from simclr_lab.contrastive.micro_batch import backward_in_parts
 
 
@@ -17,8 +16,7 @@ def training_step(
     loss: Callable[[Tensor, Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
     learning_rate: float,
-    temperature: float,
-    normalize: bool,
+    measures: Sequence[Callable[[Tensor, Tensor], Tensor]] = (),
     precision: str,
     channels_last: bool,
     micro_batch: int | None = None,
@@ -26,9 +24,8 @@ def training_step(
     """Update ``model`` in place from the local images' views, each (n, c, h, w).
 
     Both views go through one forward, so that batch norm sees them together; ``micro_batch`` images
-    at a time, or all. Returns the detached
-    (loss, contrastive accuracy in percent, contrastive entropy in nats), float64 of shape (3,), of
-    this worker's anchors; their mean over workers is the global batch's value.
+    at a time, or all. Returns the detached (loss, each of ``measures``), float64, of this worker's
+    images; their mean over workers is the global batch's value.
     """
 
     def project(images: Tensor) -> Tensor:
@@ -52,6 +49,5 @@ def training_step(
     optimizer.step()
     with torch.no_grad():
         pair = z_a.detach(), z_b.detach()
-        accuracy = contrastive_accuracy(*pair, temperature=temperature, normalize=normalize)
-        entropy = contrastive_entropy(*pair, temperature=temperature, normalize=normalize)
-        return torch.stack([value.detach().double(), 100 * accuracy.double(), entropy.double()])
+        values = [value.detach(), *(measure(*pair) for measure in measures)]
+        return torch.stack([each.double() for each in values])
