@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -35,6 +36,11 @@ references = {references}
 [[grid]]
 loss.temperature = {temperatures}
 """
+LONG = [*TINY[1:], "epochs=8"]
+"""For tests that must meet a cell while it runs."""
+
+Start = Callable[[list[str], Path], "subprocess.Popen[str]"]
+
 SWEEP = """
 metric = "linear/val_top1"
 trials = 3
@@ -189,16 +195,31 @@ def test_a_cell_on_two_workers_equals_it_on_one(tmp_path: Path) -> None:
         assert found[0].metrics[name] == pytest.approx(found[1].metrics[name], rel=1e-6)
 
 
-def start(arguments: list[str], home: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(home),
-        cwd=ROOT,
-        start_new_session=True,
-    )
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts commands; whatever a test leaves running ends with it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def one(arguments: list[str], home: Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            arguments,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(home),
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield one
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
@@ -217,7 +238,7 @@ def finish(process: subprocess.Popen[str]) -> str:
     return output
 
 
-def test_a_killed_driver_costs_nothing_but_time(undisturbed, tmp_path: Path) -> None:
+def test_a_killed_driver_costs_nothing_but_time(undisturbed, tmp_path: Path, start: Start) -> None:
     """Kill -9 in the middle, then the same command: the undisturbed records, each once."""
     home, path, _ = undisturbed
     process = start(command(path), tmp_path)
@@ -239,7 +260,9 @@ def test_a_killed_driver_costs_nothing_but_time(undisturbed, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(undisturbed, tmp_path, number) -> None:
+def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(
+    undisturbed, tmp_path, number, start: Start
+) -> None:
     home, path, _ = undisturbed
     process = start(command(path, "--seeds", "0"), tmp_path)
     read_until(process, "reported")
@@ -257,9 +280,10 @@ def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(undisturbed, tmp_path, 
     assert ours == {key: value for key, value in metrics(home).items() if key in ours}
 
 
-def test_a_lost_process_is_replaced_and_its_cell_continued(undisturbed, tmp_path: Path) -> None:
-    home, _, _ = undisturbed
-    process = start(command(study(tmp_path, "lost", "[0.1]"), "--seeds", "0"), tmp_path)
+def test_a_lost_process_is_replaced_and_its_cell_continued(tmp_path: Path, start: Start) -> None:
+    path = study(tmp_path, "lost", "[0.1]")
+    arguments = command(path, "--seeds", "0", tiny=LONG)
+    process = start(arguments, tmp_path / "lost")
     read_until(process, "reported")
     trials = [
         child
@@ -272,23 +296,27 @@ def test_a_lost_process_is_replaced_and_its_cell_continued(undisturbed, tmp_path
     output = finish(process)
     assert process.returncode == 0, output
     assert "1 done, 0 running, 0 failed" in output
-    ours = metrics(tmp_path)
-    assert ours == {key: value for key, value in metrics(home).items() if key in ours}
-    no_duplicate_rows(tmp_path)
+    assert "reports kept" in output  # it went on from its checkpoint
+    code, output = run(arguments, tmp_path / "whole")
+    assert code == 0, output
+    assert metrics(tmp_path / "lost") == metrics(tmp_path / "whole")
+    no_duplicate_rows(tmp_path / "lost")
 
 
-def test_a_second_launch_of_a_running_study_is_told_who_runs_it(tmp_path: Path) -> None:
+def test_a_second_launch_of_a_running_study_is_told_who_runs_it(
+    tmp_path: Path, start: Start
+) -> None:
     path = study(tmp_path)
-    process = start(command(path, "--seeds", "0"), tmp_path)
+    process = start(command(path, "--seeds", "0", tiny=LONG), tmp_path)
     read_until(process, "started")
-    code, output = run(command(path), tmp_path)
+    code, output = run(command(path, tiny=LONG), tmp_path)
     assert code == 3
     assert f"already running: pid {process.pid}" in output
     process.send_signal(signal.SIGINT)
     finish(process)
 
 
-def test_two_studies_that_want_one_cell_train_it_once(tmp_path: Path) -> None:
+def test_two_studies_that_want_one_cell_train_it_once(tmp_path: Path, start: Start) -> None:
     first = start(command(study(tmp_path, "first", "[0.1]"), "--seeds", "0"), tmp_path)
     read_until(first, "started")
     code, output = run(command(study(tmp_path, "second", "[0.1]"), "--seeds", "0"), tmp_path)
