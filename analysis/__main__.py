@@ -27,6 +27,7 @@ def make(
     from analysis.lib.records import NoRecordsError
     from analysis.lib.report import write
     from analysis.lib.tables import markdown
+    from simclr_lab.tracking.ledger import LedgerUnavailable
 
     module = importlib.import_module(f"analysis.{artefact}")
     try:
@@ -34,6 +35,9 @@ def make(
     except NoRecordsError as error:
         errors.print(str(error), markup=False)
         raise typer.Exit(2) from None
+    except LedgerUnavailable as error:
+        errors.print(str(error), markup=False)
+        raise typer.Exit(4) from None
     paths = write(made, out)
     console.print(f"\n{made.title}\n\n{markdown(made.shown)}\n", markup=False, highlight=False)
     for note in made.notes:

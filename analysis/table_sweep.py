@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.lib.records import Records, count, read
+from analysis.lib.records import NoRecordsError, Records, count, read
 from analysis.lib.report import Artefact
 from analysis.lib.style import FAINT, OURS, PAPER, log_axis, named_ticks, panels, style
 from analysis.lib.tables import NONE, number
@@ -39,10 +39,14 @@ def make(study: str, scale: str) -> Artefact:
 
 
 def searched_fields(records: Records) -> list[str]:
-    """The dotted fields that the trials' arms name, in their order."""
-    return list(
-        dict.fromkeys(name for arm in records.arms["arm"] for name in parse_assignment(arm))
-    )
+    """The dotted fields that the trials' arms name, in their order.
+
+    Raises NoRecordsError for a study whose cells name none.
+    """
+    named = [arm for arm in records.arms["arm"] if "=" in arm]
+    if not named:
+        raise NoRecordsError(f"no cell of study {records.study!r} names a searched field yet")
+    return list(dict.fromkeys(name for arm in named for name in parse_assignment(arm)))
 
 
 def compute(records: Records, fields: Sequence[str]) -> pd.DataFrame:

@@ -42,8 +42,12 @@ class Records:
 
 
 def read(study: str, scale: str) -> Records:
-    """Raises NoRecordsError for a study that was never started at this scale."""
+    """Raises NoRecordsError for a study that was never started at this scale.
+
+    Raises LedgerUnavailable where the ledger does not answer.
+    """
     ledger = Ledger()
+    ledger.reachable()
     place = ledger.study(study, scale)
     if place is None:
         raise NoRecordsError(

@@ -13,7 +13,7 @@ from analysis import table_5_temperature, table_sweep
 from analysis.__main__ import ARTEFACTS, app
 from analysis.lib.budget import PAPER_IMAGES
 from analysis.lib.paper import FOLDER, published
-from analysis.lib.records import split
+from analysis.lib.records import NoRecordsError, split
 from analysis.lib.report import write
 from analysis.lib.tables import escape, markdown
 from simclr_lab.cell import CellRecord, EpochReport, Outcome, State, StudyCell, StudyRecord
@@ -193,6 +193,17 @@ def test_the_command_refuses_what_does_not_exist(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["table_5_temperature", "--study", "none"])
     assert result.exit_code == 2
     assert "no study 'none' at scale 'laptop'" in result.stderr
+
+
+def test_a_ledger_that_is_away_and_a_study_that_is_no_sweep(study, monkeypatch) -> None:
+    frame = Ledger().runs("temperature", "demo")
+    plain = split(frame[~frame["arm"].str.contains("=")], "temperature", "demo", METRIC)
+    with pytest.raises(NoRecordsError, match="names a searched field"):
+        table_sweep.searched_fields(plain)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    result = CliRunner().invoke(app, ["table_5_temperature"])
+    assert result.exit_code == 4
+    assert "cannot be reached" in result.stderr
 
 
 def test_the_papers_numbers_name_their_source() -> None:

@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from simclr_lab.cli.app import app
-from simclr_lab.cli.request import parse_assignments, parse_seeds
+from simclr_lab.cli.request import Request, check, parse_assignments, parse_seeds
 from simclr_lab.fields import FieldError
 
 PROMISED = {
@@ -71,6 +71,18 @@ def test_dry_run_prints_the_plan_and_records_nothing(own_home: Path) -> None:
     from simclr_lab.tracking.ledger import Ledger
 
     assert Ledger().cells() == {}
+
+
+def test_a_changed_scale_has_a_name_of_its_own_however_long() -> None:
+    def scale(*assignments: str) -> str:
+        return check(Request(None, "demo", assignments)).scale
+
+    assert scale() == "demo"
+    assert scale("epochs=2", "batch_size=64") == scale("batch_size=64", "epochs=2")
+    assert scale("epochs=2") == "demo+epochs=2"
+    many = tuple(f"optimizer.weight_decay={1e-6 * i:.12f}" for i in range(1, 9))
+    assert len(scale(*many)) < 40
+    assert scale(*many) != scale(*many[1:])
 
 
 def test_pretrain_is_a_study_of_one_arm(own_home: Path) -> None:

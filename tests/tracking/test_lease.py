@@ -57,3 +57,10 @@ def test_two_leases_of_one_process_exclude_each_other(tmp_path: Path) -> None:
     with Lease("cell", tmp_path):
         assert not Lease("cell", tmp_path).acquire()
     assert Lease("cell", tmp_path).acquire()
+
+
+def test_any_name_makes_a_file(tmp_path: Path) -> None:
+    lease = Lease("study-x-demo+data.folder='a/b'", tmp_path)
+    assert lease.acquire()
+    assert not Lease("study-x-demo+data.folder='a/b'", tmp_path).acquire()
+    lease.release()

@@ -1,5 +1,6 @@
 """What a user asks ``simclr-lab run`` for, read and checked before anything is launched."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from simclr_lab.spaces.files import Study, load_study
 from simclr_lab.spaces.tree import toml_value
 
 MAX_SEEDS = 1000
+MAX_SCALE_NAME = 150
+"""Longer ones become a digest: names of files and of experiments end at 255 characters."""
 ONE_ARM = Ablation(
     file=Path("pretrain"), text="", metric="linear/val_top1", seeds=(0,), references=False
 )
@@ -43,8 +46,10 @@ class Checked:
     @property
     def scale(self) -> str:
         """The scale's name, with what ``--set`` changed: records of both must not be mixed."""
-        marks = sorted(self.request.assignments)
-        return "+".join([self.request.scale, *marks]) if marks else self.request.scale
+        name = "+".join([self.request.scale, *sorted(self.request.assignments)])
+        if len(name) <= MAX_SCALE_NAME:
+            return name
+        return f"{self.request.scale}+{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def check(request: Request) -> Checked:

@@ -1,6 +1,7 @@
 """Leases: an operating-system lock per cell and per study; it vanishes with its process."""
 
 import os
+import re
 import socket
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +27,9 @@ class Lease:
         self.name = name
         self._folder = folder or leases()
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self._folder / f"{name}.lock")
-        self._note = self._folder / f"{name}.owner"
+        file = re.sub(r"[^\w.,=+ \[\]-]", "_", name)
+        self._lock = FileLock(self._folder / f"{file}.lock")
+        self._note = self._folder / f"{file}.owner"
 
     def acquire(self, timeout: float = 0.0) -> bool:
         """Take the lease, waiting up to ``timeout`` seconds; False if somebody holds it."""
