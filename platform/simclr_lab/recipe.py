@@ -79,7 +79,8 @@ class Recipe(Section):
             raise ValueError(
                 f"compute.micro_batch_size is {micro}; allowed: divisors of batch_size "
                 f"{self.batch_size} that hold whole groups of batch norm "
-                f"(batch_norm.group_images is {group!r}; it must be a number that divides it)"
+                f"(batch_norm.group_images is {group!r}; it must be a number that divides it); "
+                "for whole-batch norms set compute.activation_checkpointing instead"
             )
         unit = self.optimizer.warmup_unit
         if unit == "fraction" and self.optimizer.warmup > 1:
@@ -173,7 +174,8 @@ class Recipe(Section):
         two spellings of one value ("all" images or their number) count as one.
         """
         flat = {name: v for name, v in self.flat().items() if not name.startswith("evaluation.")}
-        del flat["compute.micro_batch_size"]  # how much memory was there, not what was computed
+        for saver in ("compute.micro_batch_size", "compute.activation_checkpointing"):
+            del flat[saver]  # how much memory was there, not what was computed
         flat["data.pretrain_images"] = self.pretrain_images
         if flat["batch_norm.group_images"] == self.batch_size:
             flat["batch_norm.group_images"] = "whole"

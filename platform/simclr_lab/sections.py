@@ -236,6 +236,13 @@ class Compute(Section):
         paper="-",
         about="saves memory, changes nothing, hence no part of a cell's key",
     )
+    activation_checkpointing: bool = setting(
+        False,
+        unit="flag",
+        paper="-",
+        about="compute activations again in the backward: saves memory, changes nothing, works "
+        "with batch norm over the whole batch; no part of a cell's key",
+    )
 
 
 class Evaluation(Section):

@@ -56,6 +56,7 @@ def _model(recipe: Recipe, seed: int) -> SimCLR:
             group_images=group_images,
             generator=generator(seed, "encoder"),
         )
+        encoder.recompute = recipe.compute.activation_checkpointing
     head: torch.nn.Module
     if recipe.supervised and recipe.trains:
         head = classifier(encoder.feature_dim, DATASET_CLASSES[recipe.data.dataset])
