@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
 
+from simclr_lab.evaluation_section import Evaluation
 from simclr_lab.fields import (
     FieldError,
     field_error,
@@ -25,7 +26,6 @@ from simclr_lab.sections import (
     Compute,
     Data,
     Encoder,
-    Evaluation,
     Loss,
     Optimizer,
     Projection,
@@ -82,6 +82,12 @@ class Recipe(Section):
                 f"(batch_norm.group_images is {group!r}; it must be a number that divides it); "
                 "for whole-batch norms set compute.activation_checkpointing instead"
             )
+        if "spectrum" in self.evaluation.protocols and not self._has_spectrum:
+            raise ValueError(
+                f"evaluation.protocols holds 'spectrum' with projection.depth "
+                f"{self.projection.depth} and projection.out_dim {self.projection.out_dim}; "
+                f"allowed: a linear head (depth 1) as wide as h, {self.feature_width}"
+            )
         unit = self.optimizer.warmup_unit
         if unit == "fraction" and self.optimizer.warmup > 1:
             raise ValueError(
@@ -130,6 +136,20 @@ class Recipe(Section):
         if optimizer.warmup_unit == "fraction":
             return int(optimizer.warmup * self.total_steps)
         return warmup_steps(self.pretrain_images, optimizer.warmup, self.batch_size)
+
+    @property
+    def feature_width(self) -> int:
+        """Width of h (Sec. 2.1)."""
+        if self.encoder.kind == "raw_pixels":
+            return 3 * self.data.image_size**2
+        expansion = 4 if self.encoder.depth >= 50 else 1
+        return 8 * expansion * self.encoder.channels * self.encoder.width
+
+    @property
+    def _has_spectrum(self) -> bool:
+        """Whether the head is a square matrix, or there is none to ask."""
+        head = self.projection
+        return not self.trains or (head.depth == 1 and head.out_dim == self.feature_width)
 
     @property
     def trains(self) -> bool:
@@ -230,6 +250,7 @@ def _inert_augment(augment: Augment) -> set[str]:
         "equalize": ["equalize_probability"],
         "solarize": ["solarize_probability", "solarize_threshold"],
         "motion_blur": ["motion_blur_probability"],
+        "autoaugment": ["autoaugment_policy"],
     }
     inert = [name for operator, names in own.items() if operator not in applied for name in names]
     inert += ["color_strength"] if augment.jitter_probability == 0 else []

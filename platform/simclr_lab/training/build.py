@@ -127,6 +127,7 @@ def build_views(recipe: Recipe) -> TwoViews:
         solarize_probability=settings.solarize_probability,
         solarize_threshold=settings.solarize_threshold,
         motion_blur_probability=settings.motion_blur_probability,
+        autoaugment_policy=settings.autoaugment_policy,
     )
     policy = ordered_policy(operators, settings.operators, settings.branches)
     return TwoViews(policy, recipe.data.image_size, dtype=DTYPES[recipe.compute.precision])
