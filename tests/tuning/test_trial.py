@@ -34,6 +34,7 @@ def test_the_searcher_hands_out_no_more_than_the_slots() -> None:
     searcher.on_trial_complete("b", {EVENT: ended(cells[1].key)})
     assert searcher.suggest("d") is None  # one still runs
     searcher.on_trial_complete("c", error=True)
+    searcher.failed("c", CellFailed(cells[2].key, "gone"))
     assert searcher.suggest("d") == Searcher.FINISHED
     assert [type(end) for _, end in source.ends] == [CellEnded, CellEnded, CellFailed]
 
