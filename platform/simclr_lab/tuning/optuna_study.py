@@ -36,29 +36,31 @@ def open_study(
     Args:
         storage: a journal file, or the URL of a database that Optuna keeps studies in.
         name: of the study within the storage.
-        objectives: metric -> ``maximize`` or ``minimize``; default one that is maximized.
+        objectives: metric -> ``maximize`` or ``minimize``; default one without a name, maximized.
         pruner: ends trials early.
 
     Raises FieldError where the study was begun with other metrics.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    objectives = objectives or {"": "maximize"}
+    directions = list(objectives.values()) if objectives else ["maximize"]
     study = optuna.create_study(
         storage=_storage(storage),
         study_name=name,
-        directions=list(objectives.values()),
+        directions=directions,
         pruner=pruner,
         load_if_exists=True,
     )
-    wanted = [*objectives]
-    known = study.user_attrs.get("metrics", wanted)
-    if known != wanted or [d.name.lower() for d in study.directions] != [*objectives.values()]:
+    known = study.user_attrs.get("metrics", [])
+    wanted = list(objectives) if objectives else known
+    begun = [direction.name.lower() for direction in study.directions]
+    if begun != directions or (known and known != wanted):
         raise FieldError(
             "metric",
-            f"are {', '.join(wanted)}, while {name} was begun with {', '.join(known)}; allowed: "
-            "the same metrics, or a study file of another name",
+            f"is {' and '.join(wanted) or directions}, while {name} was begun with "
+            f"{' and '.join(known) or begun}; allowed: the same metrics, or a study file of "
+            "another name",
         )
-    if "metrics" not in study.user_attrs and "" not in objectives:
+    if wanted and not known:
         study.set_user_attr("metrics", wanted)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
