@@ -42,6 +42,7 @@ class TrackerListener:
             case CellStarted():
                 record = replace(
                     record,
+                    state=State.RUNNING,
                     world_size=event.world_size,
                     threads=event.threads,
                     attempt=event.attempt,
