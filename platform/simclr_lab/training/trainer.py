@@ -21,6 +21,7 @@ from simclr_lab.training.worker import run_rank
 GRACE_SECONDS = 60.0
 """How long a group that was told to leave may go on to the end of its epoch."""
 
+_KILL_SECONDS = 30.0
 _POLL_SECONDS = 0.5
 
 
@@ -100,7 +101,7 @@ class Group:
                 self._read()
             if self._placement is not None:
                 remove_placement_group(self._placement)  # what runs in it is killed
-            self._thread.join(grace)
+            self._thread.join(_KILL_SECONDS)
         if self._thread.is_alive():
             raise GroupStuck(f"the workers of {self.key} cannot be ended")
         self._stop.unlink(missing_ok=True)
