@@ -106,6 +106,10 @@ def test_what_is_judged_is_evaluated(tmp_path: Path) -> None:
     base = named_recipe("demo").with_fields({"evaluation.protocols": ["linear"]})
     pruned = sweep(tmp_path, f"{SPACE}[pruning]\nname = 'hyperband'")
     assert pruned.base_at(base, "demo").evaluation.protocols == ("linear", "ridge")
+    here = sweep(tmp_path, f"{SPACE}[scale.demo]\npruning = {{ name = 'median', min_epochs = 2 }}")
+    assert here.pruning_at("laptop") is None
+    assert here.pruning_at("demo").options() == {"min_epochs": 2}
+    assert here.base_at(base, "demo").evaluation.protocols == ("linear", "ridge")
     several = sweep(tmp_path, f"maximize = ['knn/val_top1']\n{SPACE}")
     assert several.base_at(base, "demo").evaluation.protocols == ("linear", "knn")
     assert several.objectives == {"linear/val_top1": "maximize", "knn/val_top1": "maximize"}

@@ -164,7 +164,7 @@ def _run_sweep(checked: Checked, study: Sweep, ledger: Ledger) -> int:
 def _optuna_source(checked: Checked, study: Sweep, **given: Any) -> OptunaSource:
     """The sweep's source of cells. Raises FieldError where earlier trials do not go with it."""
     scale = checked.request.scale
-    base, pruning = study.base_at(checked.base, scale), study.pruning
+    base, pruning = study.base_at(checked.base, scale), study.pruning_at(scale)
     pruner = make_pruner(
         pruning.name if pruning else None, pruning.options() if pruning else {}, epochs=base.epochs
     )

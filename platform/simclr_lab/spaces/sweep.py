@@ -36,6 +36,7 @@ class SweepScale(BaseModel):
     trials: PositiveInt | None = None
     seeds: Seeds | None = None
     space: dict[str, Any] = Field(default_factory=dict)
+    pruning: Pruning | None = None
 
 
 class Sweep(StudyBase):
@@ -70,9 +71,18 @@ class Sweep(StudyBase):
         own = self.scale.get(scale)
         return own.trials if own and own.trials else self.trials
 
+    def pruning_at(self, scale: str) -> Pruning | None:
+        """Who is stopped early at a scale, if anyone is."""
+        own = self.scale.get(scale)
+        return own.pruning if own and own.pruning else self.pruning
+
     def base_at(self, base: Recipe, scale: str) -> Recipe:
         """The scale's recipe with the protocols of everything that is judged switched on."""
-        judged = [self.metric, *self.maximize, *([PRUNING_METRIC] if self.pruning else [])]
+        judged = [
+            self.metric,
+            *self.maximize,
+            *([PRUNING_METRIC] if self.pruning_at(scale) else []),
+        ]
         protocols = base.evaluation.protocols
         wanted = dict.fromkeys([*protocols, *map(protocol_of, judged)])
         return base.with_fields({"evaluation.protocols": list(wanted)})
@@ -108,7 +118,7 @@ class Sweep(StudyBase):
         """Raises StudyError unless the sweep can be run honestly at the scale."""
         domains = self.domains(base, scale)
         with self.errors():
-            self._check_metrics()
+            self._check_metrics(scale)
             if "batch_size" in domains and "optimizer.learning_rate" not in domains:
                 raise FieldError(
                     "space.batch_size",
@@ -118,13 +128,13 @@ class Sweep(StudyBase):
             evaluation = [name for name in domains if name.startswith("evaluation.")]
             if evaluation:
                 raise FieldError(evaluation[0], "judges the encoder; it cannot be searched")
-            if self.pruning and "epochs" in domains:
+            if self.pruning_at(scale) and "epochs" in domains:
                 raise FieldError(
                     "space.epochs", "is searched and is what pruning spends; allowed: one of both"
                 )
         self.first_points(base, scale)
 
-    def _check_metrics(self) -> None:
+    def _check_metrics(self, scale: str) -> None:
         named = [("metric", self.metric), *(("maximize", name) for name in self.maximize)]
         for field, metric in named:
             if "test" in metric:
@@ -133,7 +143,7 @@ class Sweep(StudyBase):
         twice = [name for name in every if every.count(name) > 1]
         if twice:
             raise FieldError("maximize", f"holds {twice[0]!r} twice, or the sweep's metric again")
-        if len(every) > 1 and self.pruning:
+        if len(every) > 1 and self.pruning_at(scale):
             raise FieldError(
                 "pruning", "prunes a sweep of several metrics; allowed: one metric, or no pruning"
             )
