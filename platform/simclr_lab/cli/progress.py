@@ -94,7 +94,7 @@ class StudyProgress:
             case CellStopped():
                 self._end(task.key)
                 self.pruned += event.state is State.PRUNED
-                self._line(f"{event.state.value:<10}{task.key}, its checkpoint is kept")
+                self._line(f"{event.state.value:<9} {task.key}, its checkpoint is kept")
         self._redraw()
 
     def _ended(self) -> int:

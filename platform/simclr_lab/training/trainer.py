@@ -1,5 +1,6 @@
 """A cell on several workers: a Ray Train group inside the trial, its events read from a queue."""
 
+import shutil
 import tempfile
 import threading
 from collections.abc import Generator, Iterator
@@ -135,6 +136,8 @@ def run_on_workers(
     """
     folder = Path(task.storage) / "scratch"
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(f"{task.key}-*"):  # of a group whose process was lost
+        shutil.rmtree(old, ignore_errors=True)
     with tempfile.TemporaryDirectory(
         prefix=f"{task.key}-", dir=folder, ignore_cleanup_errors=True
     ) as scratch:

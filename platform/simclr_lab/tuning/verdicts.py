@@ -96,5 +96,5 @@ class Verdicts:
 
     def _values(self, trial: Trial) -> Mapping[int, float]:
         """The accuracies that were reported for a trial, by epoch."""
-        values: Mapping[int, float] = self.study.get_trials()[trial.number].intermediate_values
-        return values
+        trials = self.study.get_trials(deepcopy=False)
+        return dict(trials[trial.number].intermediate_values)
