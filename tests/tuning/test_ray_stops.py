@@ -191,12 +191,21 @@ def test_mixed_sizes_share_two_slots_and_a_stopped_group_leaves_nothing(
 
 def test_a_group_that_does_not_leave_is_killed(cluster, cifar10: Dataset, tmp_path: Path) -> None:
     """No grace at all: the group is in the middle of an epoch."""
-    cell = planned(0, 2, epochs=50)
+
+    @ray.remote(num_cpus=0)
+    class Trial:
+        def begin(self, task: CellTask, shared: dict[str, Any]) -> CellEvent:
+            self.events = run_on_workers(task, shared, workers=2, threads=1, grace=0.0)
+            return next(self.events)
+
+        def leave(self) -> None:
+            self.events.close()
+
+    cell, trial = planned(0, 2, epochs=50), Trial.remote()
     task = CellTask(cell.key, cell.recipe, cell.seed, str(tmp_path))
-    events = run_on_workers(task, share(cifar10), workers=2, threads=1, grace=0.0)
-    assert next(events) is not None
+    assert ray.get(trial.begin.remote(task, share(cifar10)), timeout=120)
     assert group_processes()
-    events.close()
+    ray.get(trial.leave.remote(), timeout=120)
     assert gone(reserved)
     assert gone(group_processes)
 
