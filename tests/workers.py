@@ -179,3 +179,36 @@ def run_step(run: Pretraining, wrapped: nn.Module) -> Tensor:
 
 def pretrain_many(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [pretrain(**case) for case in cases]
+
+
+def cell_with_a_stop(
+    folder: str, recipe: Recipe, ask: int | None
+) -> tuple[int, list[tuple[str, int, dict[str, float]]]]:
+    """A cell told to leave when rank 0 asks for the ``ask``-th time.
+
+    Returns steps done on this rank, and what rank 0 told: type, step and repeatable metrics.
+    """
+    from small import small_dataset
+
+    from simclr_lab.training.events import CellEpoch
+    from simclr_lab.training.run_cell import CellRun, CellTask
+
+    asked: list[None] = []
+
+    def stop() -> bool:
+        asked.append(None)
+        return len(asked) == ask
+
+    run = CellRun(CellTask("key", recipe, 0, folder), small_dataset(), stop=stop)
+    told = [
+        (type(event).__name__, event.report.step, dict(event.report.metrics))
+        if isinstance(event, CellEpoch)
+        else (type(event).__name__, 0, {})
+        for event in run.events()
+    ]
+    repeat = [
+        (name, step, {n: v for n, v in metrics.items() if not n.startswith("cost/")})
+        for name, step, metrics in told
+    ]
+    assert run.writes or not asked  # one rank asks for all
+    return run.pretraining.step, repeat

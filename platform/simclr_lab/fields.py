@@ -2,7 +2,8 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -70,9 +71,11 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every field of a settings model that is not a section: (dotted path, pydantic FieldInfo)."""
     for name, info in model.model_fields.items():
-        kind = info.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from leaves(kind, f"{prefix}{name}.")
+        kinds = get_args(info.annotation) if isinstance(info.annotation, UnionType) else ()
+        for kind in (*kinds, info.annotation):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from leaves(kind, f"{prefix}{name}.")
+                break
         else:
             yield f"{prefix}{name}", info
 

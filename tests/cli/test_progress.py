@@ -5,10 +5,16 @@ import io
 from rich.console import Console
 from support import planned_cell
 
-from simclr_lab.cell import EpochReport, Outcome
+from simclr_lab.cell import EpochReport, Outcome, State
 from simclr_lab.cli.progress import StudyProgress
 from simclr_lab.recipes import named_recipe
-from simclr_lab.training.events import CellEnded, CellEpoch, CellFailed, CellStarted
+from simclr_lab.training.events import (
+    CellEnded,
+    CellEpoch,
+    CellFailed,
+    CellStarted,
+    CellStopped,
+)
 from simclr_lab.training.run_cell import CellTask
 
 
@@ -49,3 +55,15 @@ def test_one_bar_on_a_terminal() -> None:
     _, text = told(live=True)
     assert "3/3" in text
     assert "2 done, 0 running, 1 failed, 2 reused" in text
+
+
+def test_pruned_cells_are_done_and_those_that_a_budget_stopped_are_not() -> None:
+    stream = io.StringIO()
+    progress = StudyProgress(Console(file=stream, width=200), 3, 0, "linear/val_top1", live=False)
+    for seed, state in ((0, State.PRUNED), (1, State.UNFINISHED)):
+        progress.heard(task(seed), CellStarted(task(seed).key, 0, 1, 1, ()))
+        progress.heard(task(seed), CellStopped(task(seed).key, state))
+    assert "0 done, 0 running, 0 failed, 0 reused, 1 pruned" in progress.summary()
+    lines = stream.getvalue().splitlines()
+    assert lines[1].startswith("[1/3] pruned")
+    assert lines[3].startswith("[1/3] unfinished")

@@ -60,7 +60,6 @@ SWEEP_MISTAKES = [
     ("[space]\nevaluation.fit_images = { choice = [10] }", "evaluation.fit_images", "judges"),
     ("[space]\nloss.temprature = { min = 0.1, max = 1.0 }", "loss.temprature", "did you mean"),
     ("[space]\nprojection.depth = { min = 0, max = 2 }\n[sampler]\nname = 'magic'", "name", "tpe"),
-    ("[space]\nprojection.depth = { min = 0, max = 2 }\n[pruning]\nname = 'median'", "pruning", ""),
 ]
 
 

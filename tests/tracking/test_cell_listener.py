@@ -4,7 +4,15 @@ from simclr_lab.cell import EpochReport, Outcome, State
 from simclr_lab.recipes import named_recipe
 from simclr_lab.tracking.cell_listener import TrackerListener
 from simclr_lab.tracking.tracker import MemoryTracker
-from simclr_lab.training.events import CellEnded, CellEpoch, CellFailed, CellStarted
+from simclr_lab.training.events import (
+    FAILURE_KIND,
+    CellEnded,
+    CellEpoch,
+    CellFailed,
+    CellStarted,
+    CellStopped,
+    FailureKind,
+)
 from simclr_lab.training.run_cell import CellTask
 
 REPORTS = [EpochReport(e, 10 * e, 1000 + e, {"train/loss": 1.0 / e}) for e in (1, 2, 3)]
@@ -45,10 +53,11 @@ def test_a_continued_cell_tells_its_history_first_and_nothing_twice() -> None:
 
 def test_a_cell_that_never_started_has_a_record_of_its_failure() -> None:
     tracker, told = listener()
-    told.heard(task(), CellFailed("key", "out of memory"))
+    told.heard(task(), CellFailed("key", "out of memory", FailureKind.OUT_OF_MEMORY))
     assert [record.state for record in tracker.started] == [State.RUNNING]
     (failed,) = tracker.finished
     assert (failed.state, failed.reason) == (State.FAILED, "out of memory")
+    assert failed.tags == {"hardware": "x", FAILURE_KIND: "out_of_memory"}
 
 
 def test_an_interrupt_leaves_running_cells_unfinished() -> None:
@@ -58,3 +67,16 @@ def test_an_interrupt_leaves_running_cells_unfinished() -> None:
     told.heard(task("a"), CellEnded("a", Outcome.OK, {}, {}))
     assert told.interrupted() == ["b"]
     assert tracker.finished[-1].state is State.UNFINISHED
+
+
+def test_a_pruned_cell_is_pruned_and_one_that_a_budget_stopped_unfinished() -> None:
+    tracker, told = listener()
+    for key, state in (("a", State.PRUNED), ("b", State.UNFINISHED)):
+        told.heard(task(key), CellStarted(key, 0, 1, 1, ()))
+        told.heard(task(key), CellEpoch(key, REPORTS[0]))
+        told.heard(task(key), CellStopped(key, state))
+    assert [record.state for record in tracker.finished] == [State.PRUNED, State.UNFINISHED]
+    assert told.interrupted() == []
+    told.heard(task("a"), CellStarted("a", 0, 1, 1, (REPORTS[0],)))  # an ablation continues it
+    told.heard(task("a"), CellEnded("a", Outcome.OK, {}, {}))
+    assert tracker.finished[-1].state is State.FINISHED

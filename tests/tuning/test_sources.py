@@ -1,78 +1,19 @@
 """Sources of cells without a cluster: leases, reuse, waiting; Optuna told the truth."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sweeping import BASE, DIGEST, World, accuracy, drain, sweep
 
-from simclr_lab.cell import CellRecord, Outcome, State, StudyCell
-from simclr_lab.identity import cell_key, evaluation_key
-from simclr_lab.recipes import named_recipe
-from simclr_lab.spaces.domain import Choice, Range
-from simclr_lab.training.events import CellEnded, CellFailed
-from simclr_lab.tuning.optuna_source import MAX_DUPLICATES, OptunaSource, open_study
-from simclr_lab.tuning.plan import Action, PlannedCell, Replicate, plan_cell, plan_cells
-from simclr_lab.tuning.source import AblationSource, Exhausted, Surroundings, Wait
-
-DIGEST = "d" * 64
-METRIC = "linear/val_top1"
-BASE = named_recipe("demo")
-
-
-@dataclass
-class World:
-    """The ledger and the leases of a pretended machine."""
-
-    records: dict[str, CellRecord] = field(default_factory=dict)
-    held: set[str] = field(default_factory=set)
-    told: list[str] = field(default_factory=list)
-    places: list[StudyCell] = field(default_factory=list)
-    ledger_there: bool = True
-
-    def surroundings(self) -> Surroundings:
-        return Surroundings(
-            lease=lambda key: FakeLease(key, self.held),
-            known=lambda keys: {k: self.records[k] for k in keys if k in self.records},
-            may_start=lambda: self.ledger_there,
-            reused=lambda cell, record: self.told.append(cell.key),
-            proposed=self.places.append,
-        )
-
-    def finish(self, cell: PlannedCell, value: float, outcome: Outcome = Outcome.OK) -> CellEnded:
-        """Record a cell as finished."""
-        evaluations = {p: evaluation_key(cell.recipe, p) for p in ("ridge", "linear")}
-        metrics = {} if outcome is Outcome.DIVERGED else {METRIC: value}
-        self.records[cell.key] = CellRecord(
-            key=cell.key,
-            seed=cell.seed,
-            state=State.FINISHED,
-            recipe={},
-            scale="demo",
-            data_digest=DIGEST,
-            method_version=1,
-            outcome=outcome,
-            metrics=metrics,
-            evaluations=evaluations,
-        )
-        return CellEnded(cell.key, outcome, evaluations, metrics)
-
-
-@dataclass
-class FakeLease:
-    key: str
-    held: set[str]
-
-    def acquire(self) -> bool:
-        if self.key in self.held:
-            return False
-        self.held.add(self.key)
-        return True
-
-    def release(self) -> None:
-        self.held.remove(self.key)
+from simclr_lab.cell import Outcome, State
+from simclr_lab.spaces.domain import Choice
+from simclr_lab.training.events import CellFailed
+from simclr_lab.tuning.optuna_source import MAX_DUPLICATES
+from simclr_lab.tuning.plan import Action, PlannedCell, Replicate, plan_cells
+from simclr_lab.tuning.source import AblationSource, Exhausted, Wait
 
 
 def planned(world: World, count: int = 3) -> list[PlannedCell]:
@@ -138,49 +79,6 @@ def test_no_cell_starts_while_the_ledger_is_away() -> None:
     assert isinstance(source.next_cell(), Wait)
     world.ledger_there = True
     assert isinstance(source.next_cell(), PlannedCell)
-
-
-DOMAINS = {
-    "loss.temperature": Range(0.05, 1.0, "log"),
-    "projection.depth": Range(0, 3, "linear", integer=True),
-    "batch_size": Choice((64, 128)),
-}
-
-
-def sweep(
-    world: World, journal: Path, trials: int = 8, domains=DOMAINS, sampler: str = "tpe"
-) -> OptunaSource:
-    def key(replicate: Replicate) -> str:
-        return cell_key(replicate.recipe, replicate.seed, DIGEST)
-
-    return OptunaSource(
-        study=open_study(journal, "main@demo"),
-        domains=domains,
-        base=BASE,
-        seed=0,
-        trials=trials,
-        metric=METRIC,
-        chance=10.0,
-        sampler=sampler,
-        sampler_seed=0,
-        key=key,
-        plan=lambda r: plan_cell(r, world.surroundings().known([key(r)]), data_digest=DIGEST),
-        outside=world.surroundings(),
-    )
-
-
-def accuracy(cell: PlannedCell) -> float:
-    return 50 - 20 * abs(cell.recipe.loss.temperature - 0.2) + cell.recipe.projection.depth
-
-
-def drain(source: OptunaSource, world: World, score: Callable = accuracy) -> list[PlannedCell]:
-    """Run everything that the source hands out, one after another."""
-    handed = []
-    while isinstance(cell := source.next_cell(), PlannedCell):
-        handed.append(cell)
-        source.ended(cell, world.finish(cell, score(cell)))
-    assert isinstance(cell, Exhausted)
-    return handed
 
 
 def test_a_sweep_runs_its_trials_and_tells_each_value(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """Tune's side of a cell without a cluster: tickets, the end of a worn process, the searcher."""
 
 import pytest
+from ray.exceptions import ActorDiedError
 from ray.tune.search import Searcher
 from support import FakeSource, planned_cell
 
 from simclr_lab.cell import Outcome
 from simclr_lab.training.cluster import SLOT
-from simclr_lab.training.events import CellEnded, CellFailed, CellStarted
+from simclr_lab.training.events import CellEnded, CellFailed, CellStarted, FailureKind
 from simclr_lab.tuning import trial as module
 from simclr_lab.tuning.searcher import CellSearcher
 from simclr_lab.tuning.source import Exhausted, Wait
@@ -34,6 +35,7 @@ def test_the_searcher_hands_out_no_more_than_the_slots() -> None:
     searcher.on_trial_complete("b", {EVENT: ended(cells[1].key)})
     assert searcher.suggest("d") is None  # one still runs
     searcher.on_trial_complete("c", error=True)
+    searcher.failed("c", CellFailed(cells[2].key, "gone"))
     assert searcher.suggest("d") == Searcher.FINISHED
     assert [type(end) for _, end in source.ends] == [CellEnded, CellEnded, CellFailed]
 
@@ -104,12 +106,56 @@ def test_a_process_that_grew_begins_no_other_cell(monkeypatch) -> None:
 def test_a_failure_is_an_end_with_a_reason_and_the_last_of_its_process(monkeypatch) -> None:
     trial = trial_of(monkeypatch, bad)
     events = run_cell(trial)
-    assert events[-1] == CellFailed(planned_cell(0).key, "OSError: disk full")
+    assert events[-1] == CellFailed(planned_cell(0).key, "OSError: disk full", FailureKind.ERROR)
     next_cell(trial, 1)
     with pytest.raises(WornProcess):
         trial.step()
 
 
 def test_workers_that_end_without_a_result_have_failed(monkeypatch) -> None:
-    trial = trial_of(monkeypatch, lambda key: iter([CellStarted(key, 0, 1, 1, ())]))
+    trial = trial_of(monkeypatch, lambda key: (CellStarted(key, 0, 1, 1, ()) for _ in range(1)))
     assert run_cell(trial)[-1].reason == "the workers ended without a result"
+
+
+def test_a_cell_stopped_between_two_events_is_left_before_the_next_begins(monkeypatch) -> None:
+    left: list[str] = []
+
+    def events(key: str):
+        try:
+            yield CellStarted(key, 0, 1, 1, ())
+            yield ended(key)
+        finally:
+            left.append(key)
+
+    trial = trial_of(monkeypatch, events)
+    trial.step()
+    next_cell(trial, 1)
+    assert left == [planned_cell(0).key]
+    trial.step()
+    trial.cleanup()
+    assert left == [planned_cell(seed).key for seed in (0, 1)]
+
+
+def test_workers_that_cannot_be_ended_end_with_the_process(monkeypatch) -> None:
+    def stuck(key: str):
+        try:
+            yield CellStarted(key, 0, 1, 1, ())
+        finally:
+            raise RuntimeError("they live on")
+
+    trial = trial_of(monkeypatch, stuck)
+    trial.step()
+    next_cell(trial, 1)
+    with pytest.raises(WornProcess):
+        trial.step()
+
+
+def test_a_lost_worker_is_tunes_to_restart(monkeypatch) -> None:
+    def lost(key: str):
+        yield CellStarted(key, 0, 2, 1, ())
+        raise ActorDiedError
+
+    trial = trial_of(monkeypatch, lost)
+    trial.step()
+    with pytest.raises(ActorDiedError):
+        trial.step()

@@ -16,10 +16,12 @@ from simclr_lab.tracking.ledger import Ledger
 from simclr_lab.tracking.mlflow_tracker import MlflowTracker
 from simclr_lab.tracking.provenance import provenance
 from simclr_lab.training.cluster import connect, disconnect, slots
-from simclr_lab.tuning.listening import CellListener, ListeningCallback
+from simclr_lab.tuning.listening import CellListener
 from simclr_lab.tuning.plan import PlannedCell
 from simclr_lab.tuning.run import run_cells
+from simclr_lab.tuning.searcher import Unplaceable
 from simclr_lab.tuning.source import CellSource, Surroundings
+from simclr_lab.tuning.watchdog import Stuck
 
 FLUSH_SECONDS = 120.0
 
@@ -71,6 +73,10 @@ class Launch:
                     f"Stopped. {progress.done} cells are finished, {len(kept)} keep the checkpoint "
                     "of their last epoch. The same command again continues.",
                 )
+            except (Stuck, Unplaceable) as error:
+                listener.interrupted()
+                self._flush()
+                leave(Exit.UNFIT, str(error))
         self._flush()
         return progress
 
@@ -83,9 +89,8 @@ class Launch:
                 connect()
                 signal.signal(signal.SIGTERM, _interrupt)  # after Ray, which would abort on it
                 self._progress.slots = slots()
-                callbacks = [ListeningCallback(listeners)]
                 with self._progress:
-                    run_cells(source, data, storage=storage(), callbacks=callbacks)
+                    run_cells(source, data, storage=storage(), listeners=listeners)
             finally:
                 disconnect()
 

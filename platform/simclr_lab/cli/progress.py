@@ -9,7 +9,15 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from simclr_lab.training.events import CellEnded, CellEpoch, CellEvent, CellFailed, CellStarted
+from simclr_lab.cell import State
+from simclr_lab.training.events import (
+    CellEnded,
+    CellEpoch,
+    CellEvent,
+    CellFailed,
+    CellStarted,
+    CellStopped,
+)
 from simclr_lab.training.run_cell import CellTask
 
 
@@ -32,6 +40,7 @@ class StudyProgress:
     live: bool
     slots: int = 1  # cells of one worker that run at once
     done: int = field(init=False, default=0)
+    pruned: int = field(init=False, default=0)
     failed: list[str] = field(init=False, default_factory=list)
     best: tuple[float, str] | None = field(init=False, default=None)
     _running: dict[str, float] = field(init=False, default_factory=dict)
@@ -82,7 +91,14 @@ class StudyProgress:
                 self._end(task.key)
                 self.failed.append(task.key)
                 self._line(f"failed    {task.key} {event.reason}")
+            case CellStopped():
+                self._end(task.key)
+                self.pruned += event.state is State.PRUNED
+                self._line(f"{event.state.value:<9} {task.key}, its checkpoint is kept")
         self._redraw()
+
+    def _ended(self) -> int:
+        return self.done + self.pruned + len(self.failed)
 
     def _end(self, key: str) -> None:
         began = self._running.pop(key, None)
@@ -97,6 +113,8 @@ class StudyProgress:
             f"{len(self.failed)} failed",
             f"{self.reused} reused",
         ]
+        if self.pruned:
+            parts.append(f"{self.pruned} pruned")
         if self.best:
             parts.append(f"best {self.metric} {self.best[0]:.2f} ({self.best[1][:8]})")
         if left := self._seconds_left():
@@ -105,20 +123,18 @@ class StudyProgress:
 
     def _seconds_left(self) -> float:
         """From the mean time of the cells that ended, at the cluster's width."""
-        waiting = self.total - self.done - len(self.failed)
+        waiting = self.total - self._ended()
         if not self._seconds or waiting <= 0:
             return 0.0
         return sum(self._seconds) / len(self._seconds) * waiting / max(self.slots, 1)
 
     def _redraw(self) -> None:
         if self._bar is not None and self._task is not None:
-            ended = self.done + len(self.failed)
-            self._bar.update(self._task, completed=ended, description=self.summary())
+            self._bar.update(self._task, completed=self._ended(), description=self.summary())
 
     def _line(self, text: str) -> None:
         if self._bar is None:
-            ended = self.done + len(self.failed)
-            self.console.print(f"[{ended}/{self.total}] {text}", markup=False)
+            self.console.print(f"[{self._ended()}/{self.total}] {text}", markup=False)
 
 
 def _short(metrics: Mapping[str, float]) -> str:

@@ -1,6 +1,7 @@
 """``simclr-lab run``: read and check, plan against the ledger, and only then launch."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import typer
 
@@ -15,10 +16,12 @@ from simclr_lab.fields import FieldError
 from simclr_lab.identity import cell_key
 from simclr_lab.spaces.ablation import Ablation
 from simclr_lab.spaces.errors import StudyError
+from simclr_lab.spaces.search import PRUNING_METRIC
 from simclr_lab.spaces.sweep import Sweep
-from simclr_lab.tracking.home import journal
+from simclr_lab.tracking.home import sweeps
 from simclr_lab.tracking.ledger import Ledger, LedgerUnavailable
-from simclr_lab.tuning.optuna_source import OptunaSource, open_study
+from simclr_lab.tuning.optuna_source import OptunaSource
+from simclr_lab.tuning.optuna_study import open_study
 from simclr_lab.tuning.plan import (
     Action,
     PlannedCell,
@@ -27,6 +30,7 @@ from simclr_lab.tuning.plan import (
     plan_cells,
     reference_replicates,
 )
+from simclr_lab.tuning.samplers import make_pruner
 from simclr_lab.tuning.source import AblationSource
 
 CHANCE = {"cifar10": 10.0}
@@ -91,9 +95,10 @@ def _plan_only(checked: Checked, ledger: Ledger) -> None:
         return
     place = ledger.study(study.name, checked.scale)
     keys = [cell.key for cell in place.cells] if place else []
-    done = sum(known[key].state is State.FINISHED for key in keys if key in known)
+    ends = (State.FINISHED, State.PRUNED)
+    done = sum(known[key].state in ends for key in keys if key in known)
     output.print(
-        f"{title}: {study.trials_at(checked.request.scale)} trials wanted, {done} finished",
+        f"{title}: {study.trials_at(checked.request.scale)} trials wanted, {done} done",
         markup=False,
     )
     for name, domain in study.domains(checked.base, checked.request.scale).items():
@@ -141,30 +146,46 @@ def _run_sweep(checked: Checked, study: Sweep, ledger: Ledger) -> int:
             retry_failed=checked.request.retry_failed,
         )
 
-    source = OptunaSource(
-        study=open_study(journal(), f"{study.name}@{checked.scale}"),
-        domains=study.domains(base, checked.request.scale),
-        base=base,
-        seed=checked.seeds[0],
-        trials=study.trials_at(checked.request.scale),
-        metric=study.metric,
-        chance=CHANCE[base.data.dataset],
-        sampler=study.sampler.name,
-        sampler_seed=study.sampler.seed,
-        sampler_options=study.sampler.options(),
-        key=key,
-        plan=plan,
-        outside=outside,
-    )
+    try:
+        source = _optuna_source(checked, study, key=key, plan=plan, outside=outside)
+    except FieldError as error:
+        leave(Exit.BAD_INPUT, str(StudyError(study.file, error.field, error.problem)))
     output.print(
         f"{study.name} at scale {checked.scale}: {source.trials} trials wanted, "
-        f"{source.remaining()} to run, metric {study.metric}",
+        f"{source.remaining()} to run, metric {', '.join(study.objectives)}",
         markup=False,
     )
     code = _end(launch.run(source, reused=source.trials - source.remaining()), 0)
     if source.space_exhausted():
         output.print("The space is exhausted: it has fewer different cells than trials wanted.")
     return code
+
+
+def _optuna_source(checked: Checked, study: Sweep, **given: Any) -> OptunaSource:
+    """The sweep's source of cells. Raises FieldError where earlier trials do not go with it."""
+    scale = checked.request.scale
+    base, pruning = study.base_at(checked.base, scale), study.pruning_at(scale)
+    pruner = make_pruner(
+        pruning.name if pruning else None, pruning.options() if pruning else {}, epochs=base.epochs
+    )
+    return OptunaSource(
+        study=open_study(sweeps(), f"{study.name}@{checked.scale}", study.objectives, pruner),
+        domains=study.domains(base, scale),
+        base=base,
+        seed=checked.seeds[0],
+        trials=study.trials_at(scale),
+        metric=study.metric,
+        chance=CHANCE[base.data.dataset],
+        sampler=study.sampler.name,
+        sampler_seed=study.sampler.seed,
+        sampler_options=study.sampler.options(),
+        objectives=study.objectives,
+        cheap_metric=PRUNING_METRIC if pruning else None,
+        first=study.first_points(base, scale),
+        workers=checked.request.workers,
+        retry_failed=checked.request.retry_failed,
+        **given,
+    )
 
 
 def _end(progress: StudyProgress, failed_before: int) -> int:

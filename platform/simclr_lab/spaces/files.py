@@ -77,10 +77,7 @@ def _refuse_misplaced(path: Path, content: Mapping[str, Any], kind: type[Study])
     for scale in content.get("scale", {}):
         if scale not in SCALES:
             raise StudyError(path, f"scale.{scale}", f"no such scale; allowed: {', '.join(SCALES)}")
-    if "pruning" in content:
-        problem = (
-            "prunes an ablation, whose arms would then be trained unequally"
-            if kind is Ablation
-            else "is not run by this version; every trial is trained in full"
+    if "pruning" in content and kind is Ablation:
+        raise StudyError(
+            path, "pruning", "prunes an ablation, whose arms would then be trained unequally"
         )
-        raise StudyError(path, "pruning", problem)

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field, replace
 from simclr_lab.cell import CellRecord, State
 from simclr_lab.identity import METHOD_VERSION
 from simclr_lab.tracking.tracker import Tracker
-from simclr_lab.training.events import CellEnded, CellEpoch, CellEvent, CellFailed, CellStarted
+from simclr_lab.training.events import (
+    FAILURE_KIND,
+    CellEnded,
+    CellEpoch,
+    CellEvent,
+    CellFailed,
+    CellStarted,
+    CellStopped,
+)
 from simclr_lab.training.run_cell import CellTask
 
 
@@ -34,6 +42,7 @@ class TrackerListener:
             case CellStarted():
                 record = replace(
                     record,
+                    state=State.RUNNING,
                     world_size=event.world_size,
                     threads=event.threads,
                     attempt=event.attempt,
@@ -57,7 +66,11 @@ class TrackerListener:
             case CellFailed():
                 if task.key not in self.records:
                     self.tracker.start(record)
-                record = replace(record, state=State.FAILED, reason=event.reason)
+                tags = {**record.tags, FAILURE_KIND: event.kind.value}
+                record = replace(record, state=State.FAILED, reason=event.reason, tags=tags)
+                self.tracker.finish(record)
+            case CellStopped():
+                record = replace(record, state=event.state)
                 self.tracker.finish(record)
         self.records[task.key] = record
 

@@ -30,6 +30,11 @@ def journal() -> Path:
     return home() / "optuna.journal"
 
 
+def sweeps() -> Path | str:
+    """Where sweeps are kept: the database that ``SIMCLR_LAB_OPTUNA`` names, or the journal."""
+    return os.environ.get("SIMCLR_LAB_OPTUNA") or journal()
+
+
 def leases() -> Path:
     """Lock files."""
     return home() / "leases"

@@ -2,11 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from numpy.typing import NDArray
 
-from simclr_lab.cell import EpochReport, Outcome
+from simclr_lab.cell import EpochReport, Outcome, State
+
+
+class FailureKind(StrEnum):
+    """Why a cell could not go on."""
+
+    ERROR = "error"  # an exception: the same again would raise it again
+    OUT_OF_MEMORY = "out_of_memory"
+    LOST_PROCESS = "lost_process"
+    LOST_NODE = "lost_node"
+
+
+FAILURE_KIND = "failure_kind"
+"""Tag of a failed cell's record: which kind of failure it was."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,19 @@ class CellFailed:
 
     key: str
     reason: str
+    kind: FailureKind = FailureKind.ERROR
 
 
-CellEvent = CellStarted | CellEpoch | CellEnded | CellFailed
-EndEvent = CellEnded | CellFailed
+@dataclass(frozen=True)
+class CellStopped:
+    """The cell was told to leave; its checkpoint holds all that was told.
+
+    ``state`` is ``pruned`` where a search wants no more of it, ``unfinished`` where a budget ended.
+    """
+
+    key: str
+    state: State
+
+
+CellEvent = CellStarted | CellEpoch | CellEnded | CellFailed | CellStopped
+EndEvent = CellEnded | CellFailed | CellStopped

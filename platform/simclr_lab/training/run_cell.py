@@ -2,13 +2,14 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from simclr_lab.cell import EpochReport, Outcome
@@ -44,10 +45,17 @@ class CellRun:
         task: what to run.
         dataset: decoded images, shared between cells and never written to.
         device: where to compute.
+        stop: for several workers: rank 0 asks it at the end of every epoch, and all ranks leave
+            together where it says so. One worker's iterator is simply not asked for more.
     """
 
     def __init__(
-        self, task: CellTask, dataset: Dataset, device: torch.device | str = "cpu"
+        self,
+        task: CellTask,
+        dataset: Dataset,
+        device: torch.device | str = "cpu",
+        *,
+        stop: Callable[[], bool] | None = None,
     ) -> None:
         self.task, self.recipe = task, task.recipe
         self.store = CellStore(Path(task.storage), task.key, task.attempt)
@@ -59,7 +67,8 @@ class CellRun:
         self.pretraining = Pretraining(
             self.recipe, task.seed, images, torch.from_numpy(subset), device, labels
         )
-        self.dataset = dataset
+        self.dataset, self.stop = dataset, stop
+        self.stopped = False
         self.history: list[EpochReport] = []
         self.evaluations: dict[str, str] = {}
         self.arrays: dict[str, Tensor] = {}
@@ -82,7 +91,7 @@ class CellRun:
         )
         if not finished:
             yield from self._pretrain()
-        if not self.writes:
+        if not self.writes or self.stopped:
             return
         missing = self.missing_evaluations()
         if missing and self.outcome is not Outcome.DIVERGED:
@@ -103,17 +112,28 @@ class CellRun:
         for epoch in self.pretraining.epochs():
             if not math.isfinite(epoch.metrics["train/loss"]):
                 self.outcome = Outcome.DIVERGED
-            if not self.writes:
-                continue
-            with alone():
-                report = self._epoch_report(epoch, clock)
-            self.history.append(report)
-            # Saved before it is told: a report that was told never comes with another stamp.
-            if self.outcome is Outcome.DIVERGED:
-                self.store.save_final(self._final_state())
-            else:
-                self.store.save_checkpoint(self.pretraining.step, self._training_state())
-            yield CellEpoch(self.task.key, report)
+            if self.writes:
+                with alone():
+                    report = self._epoch_report(epoch, clock)
+                self.history.append(report)
+                # Saved before it is told: a report that was told never comes with another stamp.
+                if self.outcome is Outcome.DIVERGED:
+                    self.store.save_final(self._final_state())
+                else:
+                    self.store.save_checkpoint(self.pretraining.step, self._training_state())
+                yield CellEpoch(self.task.key, report)
+            if self._told_to_leave():
+                self.stopped = True
+                return
+
+    def _told_to_leave(self) -> bool:
+        """Rank 0's answer, the same on every rank: one that left alone would hang the others."""
+        if self.stop is None or self.pretraining.world_size == 1:
+            return False
+        told = self.writes and self.outcome is not Outcome.DIVERGED and self.stop()
+        answer = torch.tensor([int(told)], device=self.pretraining.device)
+        dist.broadcast(answer, src=0)
+        return bool(answer.item())
 
     def _epoch_report(self, epoch: EpochMetrics, clock: "_Clock") -> EpochReport:
         """The epoch's metrics with the cheap accuracy and what it cost, stamped now."""

@@ -1,60 +1,40 @@
 """A sweep's cells, proposed by Optuna one at a time; the study file says what is true of each.
 
-The journal outlives every launch. What was being run when a launch died is proposed again first,
+The storage outlives every launch. What was being run when a launch died is proposed again first,
 so that its cell is continued; nothing is asked twice and no trial stays open for ever.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
-from simclr_lab.cell import Outcome
+from simclr_lab.cell import Outcome, State
 from simclr_lab.fields import FieldError
 from simclr_lab.recipe import Recipe
-from simclr_lab.spaces.domain import Choice, Domain
+from simclr_lab.spaces.domain import Domain
 from simclr_lab.spaces.tree import assignment
-from simclr_lab.training.events import CellEnded, EndEvent
+from simclr_lab.training.events import (
+    FAILURE_KIND,
+    CellEnded,
+    CellEpoch,
+    CellEvent,
+    CellFailed,
+    CellStarted,
+    CellStopped,
+    EndEvent,
+    FailureKind,
+)
+from simclr_lab.tuning.optuna_study import ask_for, check_space, enqueue
 from simclr_lab.tuning.plan import Action, PlannedCell, Replicate
 from simclr_lab.tuning.samplers import make_sampler
 from simclr_lab.tuning.source import Exhausted, Lease, Surroundings, Wait
+from simclr_lab.tuning.verdicts import PRUNED_AFTER, Verdicts
 
 MAX_DUPLICATES = 20
-"""Proposals in a row that are cells of earlier trials, before the space counts as exhausted."""
-
-
-def distribution(domain: Domain) -> BaseDistribution:
-    """Optuna's word for a domain of a study file."""
-    if isinstance(domain, Choice):
-        return CategoricalDistribution(list(domain.values))
-    log = domain.scale == "log"
-    if domain.integer:
-        return IntDistribution(int(domain.minimum), int(domain.maximum), log=log)
-    return FloatDistribution(domain.minimum, domain.maximum, log=log)
-
-
-def open_study(journal: Path, name: str) -> Study:
-    """The sweep's Optuna study in its journal file; made when it is new. Higher is better."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    return optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(journal))),
-        study_name=name,
-        direction="maximize",
-        load_if_exists=True,
-    )
+"""Proposals in a row that are no new cell, before the space counts as exhausted."""
 
 
 @dataclass
@@ -63,7 +43,7 @@ class OptunaSource:
 
     Args:
         study: the open Optuna study; its lease must be held.
-        domains: dotted field -> domain.
+        domains: dotted field -> domain, conditions first.
         base: the recipe that the proposals are laid over.
         seed: seed of every cell of the sweep.
         trials: different cells wanted in all.
@@ -73,6 +53,14 @@ class OptunaSource:
         key: the key of a replicate.
         plan: what is to be done about a replicate; asks the ledger.
         outside: leases, ledger and the parent run's list of cells.
+        sampler_options: what else the sampler is made with.
+        objectives: metric -> direction where several are searched, ``metric`` among them.
+        cheap_metric: of an epoch's report; the study's pruner judges trials by it.
+        first: points to try before the sampler's own; what they leave open is proposed.
+        workers: of the largest cell that ``plan`` may make.
+        retry_failed: propose the points of failed trials again.
+
+    Raises FieldError where the study's earlier trials searched another space.
     """
 
     study: Study
@@ -88,26 +76,53 @@ class OptunaSource:
     plan: Callable[[Replicate], PlannedCell]
     outside: Surroundings
     sampler_options: Mapping[str, Any] = field(default_factory=dict)
-    _keys: dict[int, str] = field(init=False)
+    objectives: Mapping[str, str] = field(default_factory=dict)
+    cheap_metric: str | None = None
+    first: Sequence[Mapping[str, Any]] = ()
+    workers: int = 1
+    retry_failed: bool = False
+    _verdicts: Verdicts = field(init=False)
+    _keys: dict[int, str | None] = field(init=False)
     _orphans: list[FrozenTrial] = field(init=False)
-    _asking: dict[str, list[int]] = field(init=False, default_factory=dict)
+    _retries: list[dict[str, Any]] = field(init=False)
+    _asking: dict[str, list[Trial]] = field(init=False, default_factory=dict)
     _leases: dict[str, Lease] = field(init=False, default_factory=dict)
     _leased_elsewhere: list[PlannedCell] = field(init=False, default_factory=list)
     _duplicates_in_a_row: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
+        objectives = self.objectives or {self.metric: "maximize"}
+        self._verdicts = Verdicts(self.study, objectives, self.chance, self.cheap_metric)
+        check_space(self.study, self.domains)
+        enqueue(self.study, self.first)
         trials = self.study.get_trials(deepcopy=False)
         self._orphans = [trial for trial in trials if trial.state is TrialState.RUNNING]
-        self._keys = {trial.number: self._key_of(trial.params) for trial in trials}
+        finished = [trial for trial in trials if trial.state.is_finished()]
+        self._keys = {trial.number: trial.user_attrs.get("key") for trial in finished}
+        done = {
+            self._keys[trial.number] for trial in finished if trial.state is TrialState.COMPLETE
+        }
+        failed = {
+            key: dict(trial.params)
+            for trial in finished
+            if trial.state is not TrialState.COMPLETE and "failure" in trial.user_attrs
+            if (key := self._keys[trial.number]) not in done
+        }
+        self._retries = list(failed.values()) if self.retry_failed else []
 
     @property
     def proposed_cells(self) -> int:
         """Different cells proposed so far, in this launch and before it."""
-        return len(set(self._keys.values()))
+        return len({key for key in self._keys.values() if key is not None})
 
     def remaining(self) -> int:
         """Cells that may still be handed out."""
-        return len(self._orphans) + max(0, self.trials - self.proposed_cells)
+        known = len(self._orphans) + len(self._retries)
+        return known + max(0, self.trials - self.proposed_cells - len(self._orphans))
+
+    def widest(self) -> int:
+        """Workers of the largest cell that may be handed out."""
+        return self.workers
 
     def space_exhausted(self) -> bool:
         """Whether proposals ended because the space has no new cell."""
@@ -120,71 +135,110 @@ class OptunaSource:
         for cell in list(self._leased_elsewhere):
             if self._take_freed(cell):
                 return cell
-        while (proposal := self._propose()) is not None:
-            resolved = self._resolve(*proposal)
+        while (trial := self._propose()) is not None:
+            resolved = self._resolve(trial)
             if resolved is not None and self._take(resolved):
                 return resolved
         return Wait() if self._leased_elsewhere else Exhausted()
 
+    def reported(self, cell: PlannedCell, event: CellEvent) -> bool:
+        """Pass an epoch's cheap metric on; whether the pruner wants no more of the cell.
+
+        A cell that is continued tells its earlier epochs first, and is judged by them too.
+        """
+        reports = event.history if isinstance(event, CellStarted) else ()
+        reports = (event.report,) if isinstance(event, CellEpoch) else reports
+        trial = self._asking[cell.key][0]
+        return any(self._verdicts.stops(trial, report, cell.recipe.epochs) for report in reports)
+
     def ended(self, cell: PlannedCell, end: EndEvent) -> None:
-        """Tell every trial that asked for this cell how it came out."""
-        for number in self._asking.pop(cell.key, []):
-            if isinstance(end, CellEnded):
-                self._tell(number, end.outcome, end.metrics)
-            else:
-                self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+        """Tell every trial that asked for this cell how it came out.
+
+        One that a budget stopped stays open: the next launch proposes it first.
+        """
+        asking = self._asking.pop(cell.key, [])
+        for trial in asking:
+            match end:
+                case CellEnded():
+                    self._verdicts.finished(trial.number, cell.recipe, end.outcome, end.metrics)
+                case CellFailed():
+                    self._verdicts.failed(trial, end.kind)
+                case CellStopped(state=State.PRUNED):
+                    self._verdicts.pruned(trial, self._frozen(asking[0].number))
         self._leases.pop(cell.key).release()
 
-    def _propose(self) -> tuple[int, dict[str, Any]] | None:
-        """(number, parameters) of an orphan of an earlier launch, or of a newly asked trial."""
+    def _propose(self) -> Trial | None:
+        """An orphan of an earlier launch, a failed point again, or a newly asked trial."""
         if self._orphans:
-            orphan = self._orphans.pop(0)
-            return orphan.number, dict(orphan.params)
-        if self.proposed_cells >= self.trials or self._duplicates_in_a_row > MAX_DUPLICATES:
+            number = self._orphans.pop(0)._trial_id
+            self._reseed(self.sampler)
+            return self._named(Trial(self.study, number))
+        if self._retries:
+            self.study.enqueue_trial(self._retries.pop(0))
+        elif self.proposed_cells >= self.trials or self.space_exhausted():
             return None
         # The last chance to find a new cell is a random one.
-        name = "random" if self._duplicates_in_a_row == MAX_DUPLICATES else self.sampler
-        options = self.sampler_options if name == self.sampler else {}
+        last = self._duplicates_in_a_row == MAX_DUPLICATES
+        self._reseed("random" if last else self.sampler)
+        known = set(self._keys.values())
+        trial = self._named(self.study.ask())
+        new = self._keys[trial.number] not in known | {None}
+        self._duplicates_in_a_row = 0 if new else self._duplicates_in_a_row + 1
+        return trial
+
+    def _reseed(self, sampler: str) -> None:
+        options = self.sampler_options if sampler == self.sampler else {}
+        conditional = any(domain.when for domain in self.domains.values())
         self.study.sampler = make_sampler(
-            name, seed=self.sampler_seed, asked=len(self._keys), **options
+            sampler,
+            seed=self.sampler_seed,
+            asked=len(self._keys),
+            conditional=conditional,
+            **options,
         )
-        trial = self.study.ask({name: distribution(d) for name, d in self.domains.items()})
-        key = self._key_of(trial.params)
-        trial.set_user_attr("key", key)
-        duplicate = key in self._keys.values()
-        self._duplicates_in_a_row = self._duplicates_in_a_row + 1 if duplicate else 0
-        self._keys[trial.number] = key
-        return trial.number, dict(trial.params)
 
-    def _key_of(self, params: Mapping[str, Any]) -> str:
-        """The key of the cell that the parameters ask for, or a name for what cannot be run."""
+    def _named(self, trial: Trial) -> Trial:
+        """The trial with all of its values, and with the key of its cell if there is one."""
         try:
-            return self.key(self._replicate(params))
-        except FieldError as error:
-            return f"impossible: {error}"
+            key = self.key(self._replicate(ask_for(trial, self.domains)))
+        except FieldError:
+            key = None
+        if key is not None and "key" not in trial.user_attrs:
+            trial.set_user_attr("key", key)
+        self._keys[trial.number] = key
+        return trial
 
-    def _replicate(self, params: Mapping[str, Any]) -> Replicate:
-        return Replicate(assignment(params), self.seed, self.base.with_fields(params))
+    def _replicate(self, values: Mapping[str, Any]) -> Replicate:
+        return Replicate(assignment(values), self.seed, self.base.with_fields(values))
 
-    def _resolve(self, number: int, params: dict[str, Any]) -> PlannedCell | None:
+    def _resolve(self, trial: Trial) -> PlannedCell | None:
         """The proposal's cell if it has to be run; otherwise Optuna is told here and now."""
         try:
-            cell = self.plan(self._replicate(params))
+            cell = self.plan(self._replicate(ask_for(trial, self.domains)))
         except FieldError:
-            self.study.tell(number, state=TrialState.FAIL)
+            self._verdicts.impossible(trial)
             return None
         self.outside.proposed(cell.place)
         if cell.key in self._asking:
-            self._asking[cell.key].append(number)
-            return None
-        if cell.action is Action.REUSE:
-            self._reuse([number], cell)
-            return None
-        if cell.action is Action.FAILED:
-            self.study.tell(number, state=TrialState.FAIL)
-            return None
-        self._asking[cell.key] = [number]
-        return cell
+            self._asking[cell.key].append(trial)
+        elif cell.action is Action.REUSE:
+            self._reuse([trial], cell)
+        elif cell.action is Action.FAILED:
+            tags = self.outside.known([cell.key])[cell.key].tags
+            self._verdicts.failed(trial, FailureKind(tags.get(FAILURE_KIND, FailureKind.ERROR)))
+        elif (earlier := self._pruned_here(cell.key)) is not None:
+            self._verdicts.pruned(trial, earlier)
+        else:
+            self._asking[cell.key] = [trial]
+            return cell
+        return None
+
+    def _pruned_here(self, key: str) -> FrozenTrial | None:
+        """The trial of this study whose cell with this key was pruned."""
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)):
+            if trial.user_attrs.get("key") == key and PRUNED_AFTER in trial.user_attrs:
+                return trial
+        return None
 
     def _take(self, cell: PlannedCell) -> bool:
         """Take the cell's lease, or remember that another study holds it."""
@@ -209,13 +263,12 @@ class OptunaSource:
         self._leases[cell.key] = lease
         return True
 
-    def _reuse(self, numbers: list[int], cell: PlannedCell) -> None:
+    def _reuse(self, trials: Sequence[Trial], cell: PlannedCell) -> None:
         record = self.outside.known([cell.key])[cell.key]
-        for number in numbers:
-            self._tell(number, record.outcome or Outcome.OK, record.metrics)
+        outcome = record.outcome or Outcome.OK
+        for trial in trials:
+            self._verdicts.finished(trial.number, cell.recipe, outcome, record.metrics)
         self.outside.reused(cell, record)
 
-    def _tell(self, number: int, outcome: Outcome, metrics: Mapping[str, float]) -> None:
-        """A diverged cell is a result: it scored what guessing scores."""
-        value = self.chance if outcome is Outcome.DIVERGED else metrics[self.metric]
-        self.study.tell(number, value, skip_if_finished=True)
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[number]

@@ -2,7 +2,7 @@
 
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from ray import tune
 from simclr_lab.data.sources import Dataset
 from simclr_lab.training.cluster import slots
 from simclr_lab.training.shared_data import share
-from simclr_lab.tuning.searcher import CellSearcher
+from simclr_lab.tuning.listening import CellListener, ListeningCallback
+from simclr_lab.tuning.reaper import reap
+from simclr_lab.tuning.searcher import CellSearcher, CellStopper, Unplaceable
 from simclr_lab.tuning.source import CellSource
 from simclr_lab.tuning.trial import CellTrial, trial_resources
+from simclr_lab.tuning.watchdog import Watchdog, patience
 
 PROCESS_RETRIES = 2
 """A cell whose process was lost goes on from its checkpoint in a new one, this many times."""
@@ -24,23 +27,30 @@ def run_cells(
     dataset: Dataset,
     *,
     storage: Path,
-    callbacks: Sequence[tune.Callback] = (),
+    listeners: Sequence[CellListener] = (),
+    halted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run every cell that ``source`` hands out; return when it is exhausted.
+    """Run every cell that ``source`` hands out; return when it is exhausted or ``halted`` is true.
 
-    Ray must be connected (training.cluster.connect). Each cell's events reach ``callbacks`` as Tune
-    results and ``source`` as ends. KeyboardInterrupt passes through: running cells stay unfinished
-    with the checkpoint of their last epoch.
+    Ray must be connected (training.cluster.connect). Each cell's events reach ``listeners``, and
+    its end ``source``. KeyboardInterrupt passes through: running cells stay unfinished with the
+    checkpoint of their last epoch; once ``halted`` they leave in order, likewise unfinished.
+
+    Raises Unplaceable for cells that no cluster of this size can run, before any is started, and
+    Stuck when cells wait and none runs.
     """
+    if source.widest() > slots():
+        raise Unplaceable("a cell of the study", source.widest(), slots())
     scratch = storage / "scratch" / f"tune-{uuid.uuid4().hex[:12]}"
     shared = share(dataset)
     trainable: Any = tune.with_resources(
         tune.with_parameters(CellTrial, shared=shared), trial_resources
     )
+    searcher = CellSearcher(source, str(storage), slots(), halted)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=CellSearcher(source, str(storage), slots()),
+            search_alg=searcher,
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -49,7 +59,8 @@ def run_cells(
         run_config=tune.RunConfig(
             name=scratch.name,
             storage_path=str(scratch.parent),
-            callbacks=list(callbacks),
+            stop=CellStopper(searcher),
+            callbacks=[ListeningCallback(listeners, searcher), Watchdog(searcher, patience())],
             failure_config=tune.FailureConfig(max_failures=PROCESS_RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
@@ -57,5 +68,6 @@ def run_cells(
     )
     try:
         tuner.fit()
+        reap()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

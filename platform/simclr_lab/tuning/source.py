@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from simclr_lab.cell import CellRecord, StudyCell
-from simclr_lab.training.events import EndEvent
+from simclr_lab.training.events import CellEvent, EndEvent
 from simclr_lab.tuning.plan import Action, PlannedCell, decide
 
 
@@ -36,12 +36,20 @@ class CellSource(Protocol):
         """The next cell to launch, its lease held."""
         ...
 
+    def reported(self, cell: PlannedCell, event: CellEvent) -> bool:
+        """A cell that was handed out told something; whether it should stop here, pruned."""
+        ...
+
     def ended(self, cell: PlannedCell, end: EndEvent) -> None:
         """A cell that was handed out has ended, one way or the other."""
         ...
 
     def remaining(self) -> int:
         """Cells that may still be handed out."""
+        ...
+
+    def widest(self) -> int:
+        """Workers of the largest cell that may be handed out."""
         ...
 
 
@@ -93,6 +101,14 @@ class AblationSource:
             self._leases[cell.key] = lease
             return cell
         return Wait() if self._waiting else Exhausted()
+
+    def widest(self) -> int:
+        """Workers of the largest cell that may be handed out."""
+        return max((cell.workers for cell in self._waiting), default=0)
+
+    def reported(self, cell: PlannedCell, event: CellEvent) -> bool:
+        """Arms are trained to the end, all of them."""
+        return False
 
     def ended(self, cell: PlannedCell, end: EndEvent) -> None:
         """Give the lease back."""

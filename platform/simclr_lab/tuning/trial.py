@@ -5,20 +5,24 @@ never after a failure.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import psutil
 from ray import tune
 
 from simclr_lab.training.cluster import SLOT
-from simclr_lab.training.events import CellEvent, CellFailed, EndEvent
+from simclr_lab.training.events import CellEvent, CellFailed, EndEvent, FailureKind
 from simclr_lab.training.run_cell import CellTask
 from simclr_lab.training.trainer import run_on_workers
 from simclr_lab.training.worker import run_alone
+from simclr_lab.tuning.failures import kind_of
 from simclr_lab.tuning.plan import PlannedCell
 
 EVENT = "event"
+END = "end"
+"""Beside the event after which the driver stopped the trial: the end that this makes."""
+
 MAX_CELLS = 50
 MAX_GROWTH_BYTES = 300 * 2**20
 
@@ -60,22 +64,37 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
         """Open the next cell in the same process."""
         if self.bytes_after_first is None:
             self.bytes_after_first = _private_bytes()
+        self._close()
         self._open(new_config)
         return True
+
+    def cleanup(self) -> None:
+        """Leave the cell before this process ends."""
+        self._close()
+
+    def _close(self) -> None:
+        """End the former cell, which may have been stopped between two events."""
+        try:
+            self.events.close()
+        except Exception:  # its workers live on; they end with this process
+            self.failed = True
 
     def _open(self, config: dict[str, Any]) -> None:
         task, workers, threads = config["task"], config["workers"], 1
         self.key = task.key
         self.opened = True
         self.cells += 1
-        self.events: Iterator[CellEvent] = (
+        self.events: Generator[CellEvent, None, None] = (
             run_alone(task, self.shared, threads)
             if workers == 1
             else run_on_workers(task, self.shared, workers=workers, threads=threads)
         )
 
     def step(self) -> dict[str, Any]:
-        """The next event; the last one is marked done. An exception becomes the cell's end."""
+        """The next event; the last one is marked done. An exception becomes the cell's end.
+
+        Raises what says that a worker or its node was lost: Tune then starts the trial again.
+        """
         if self.opened and self.worn():
             raise WornProcess(f"{self.cells} cells in process {os.getpid()}")
         self.opened = False
@@ -84,7 +103,10 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
         except StopIteration:
             event = CellFailed(self.key, "the workers ended without a result")
         except Exception as error:
-            event = CellFailed(self.key, f"{type(error).__name__}: {error}")
+            kind = kind_of(error)
+            if kind in (FailureKind.LOST_PROCESS, FailureKind.LOST_NODE):
+                raise
+            event = CellFailed(self.key, f"{type(error).__name__}: {error}", kind)
         self.failed = self.failed or isinstance(event, CellFailed)
         return {EVENT: event, "done": isinstance(event, EndEvent)}
 
