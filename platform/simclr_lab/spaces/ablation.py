@@ -127,15 +127,13 @@ class Ablation(StudyBase, Designs):
     @staticmethod
     def _counter(field: str, seeds: Sequence[int], nuisance: Nuisance | None) -> Count:
         """Refuses a number of arms whose cells would be too many."""
-        trials = nuisance.trials if nuisance else 0
+        each = len(seeds) + (nuisance.trials if nuisance else 0)
 
         def count(arms: int) -> None:
-            cells = arms * (len(seeds) + trials)
-            if cells > MAX_CELLS:
-                tuned = f" and {trials} trials" if trials else ""
+            if arms * each > MAX_CELLS:
                 raise FieldError(
                     field,
-                    f"has {arms} arms, with {len(seeds)} seeds{tuned} each {cells} cells; "
+                    f"makes {arms * each} cells, {arms} arms times {each} seeds and trials; "
                     f"allowed: at most {MAX_CELLS}",
                 )
 

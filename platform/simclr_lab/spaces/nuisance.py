@@ -74,8 +74,11 @@ def parse_nuisance(
         raise FieldError(
             "nuisance.metric", f"is {settings['metric']!r}; allowed: val metrics, as in a sweep"
         )
-    for name in filter(judges, leaves):
-        raise FieldError(f"nuisance.{name}", "judges the encoder; it cannot be tuned")
+    for name, leaf in leaves.items():
+        if judges(name):
+            raise FieldError(f"nuisance.{name}", "judges the encoder; it cannot be tuned")
+        if isinstance(leaf, Mapping) and "when" in leaf:
+            raise FieldError(f"nuisance.{name}.when", "is a sweep's; an arm tunes all its fields")
     parsed = {name: parse_domain(name, leaf, base) for name, leaf in leaves.items()}
     try:
         return Nuisance.model_validate(settings | {"domains": parsed})
@@ -87,11 +90,10 @@ def parse_nuisance(
 
 
 def _refuse_unknown(domains: Mapping[str, Any], base: Recipe) -> None:
-    known = base.flat()
-    sections = {name.split(".")[0] for name in known}
+    known = [*_OWN, *base.model_dump()]
     for name in domains:
-        if name.split(".")[0] not in sections:
-            raise unknown_field(f"nuisance.{name}", [f"nuisance.{n}" for n in (*_OWN, *known)])
+        if name.split(".")[0] not in known:
+            raise unknown_field(f"nuisance.{name}", [f"nuisance.{other}" for other in known])
 
 
 def ends(domain: Domain) -> tuple[Any, ...]:
