@@ -167,7 +167,7 @@ def test_a_claim_may_name_an_arm_by_its_label_or_a_list(tmp_path: Path) -> None:
             "path",
             "holds the arm step 2: back twice",
         ),
-        ("[[path]]\nstep = 'x'\nlos.temperature = 0.2", "los.temperature", "did you mean"),
+        ("[[path]]\nstep = 'x'\nloss.temprature = 0.2", "loss.temprature", "did you mean"),
         ("[leave_one_out]\nblur = { augment.blur_probability = 0.0 }", "leave_one_out.blur", "0.0"),
         ("[leave_one_out]\n'a=b' = { epochs = 1 }", "leave_one_out.a=b", "without '='"),
         ("[one_at_a_time]\nloss.temperature = [0.2, 0.2]", "one_at_a_time", "twice"),
@@ -218,12 +218,12 @@ def test_every_design_counts_its_cells_before_it_makes_them(
     with pytest.raises(StudyError) as caught:
         study.arms(DEMO, "demo")
     assert caught.value.field == field
-    assert f"has {size} arms, with 2 seeds each {2 * size} cells" in caught.value.problem
+    assert f"makes {2 * size} cells, {size} arms times 2 seeds" in caught.value.problem
     assert len(made) < 5
 
 
 def test_seeds_that_are_asked_for_count_too(tmp_path: Path) -> None:
     study = ablation(tmp_path, f"[[grid]]\nprojection.depth = {list(range(9))}\nepochs=[1,2,3]")
     study.check_seeds(range(100), DEMO, "demo")
-    with pytest.raises(StudyError, match="seeds: has 27 arms, with 500 seeds each 13500 cells"):
+    with pytest.raises(StudyError, match="seeds: makes 13500 cells, 27 arms times 500"):
         study.check_seeds(range(500), DEMO, "demo")

@@ -136,7 +136,7 @@ def test_a_product_is_counted_before_it_is_expanded(tmp_path: Path) -> None:
     values = list(range(1, 400))
     text = f"{HEAD}[[grid]]\nbatch_size = {values}\nepochs = {values}\nprojection.depth = {values}"
     assert (
-        "has 63521199 arms, with 1 seeds each 63521199 cells"
+        "makes 63521199 cells, 63521199 arms times 1 seeds"
         in mistake(tmp_path / "s.toml", text).problem
     )
 

@@ -113,7 +113,7 @@ def test_mistakes_in_it(tmp_path: Path, text: str, field: str, hint: str) -> Non
 def test_trials_count_against_the_cells_of_a_study(tmp_path: Path) -> None:
     text = f"[[grid]]\nprojection.depth = [1, 2]\n[nuisance]\ntrials = 5000\n{RATE}"
     error = refused(tmp_path, text)
-    assert "2 seeds and 5000 trials each 10004 cells" in error.problem
+    assert "makes 10004 cells, 2 arms times 5002 seeds and trials" in error.problem
 
 
 @pytest.mark.parametrize(
