@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from pretended import DIGEST, Machine, finished, key, plan
 
-from simclr_lab.cell import CellRecord, Outcome, State
+from simclr_lab.cell import CellRecord, EpochReport, Outcome, State
 from simclr_lab.fields import FieldError
 from simclr_lab.recipes import named_recipe
 from simclr_lab.spaces.ablation import Arm
 from simclr_lab.spaces.domain import Choice, Range
 from simclr_lab.spaces.nuisance import Nuisance, NuisanceSampler
-from simclr_lab.training.events import CellFailed
+from simclr_lab.training.events import CellEpoch, CellFailed
 from simclr_lab.tuning.nuisance import (
     ArmSource,
     ListedTrials,
@@ -227,6 +227,18 @@ def test_an_arm_with_failed_trials_is_not_reported_and_the_others_go_on(failures
     again = source(machine)
     assert drain(again, machine) == []
     assert again.problems() == [problem]
+
+
+def test_no_cell_is_stopped_early_and_the_largest_is_known() -> None:
+    machine = Machine()
+    cells = source(machine)
+    assert cells.widest() == 1
+    cell = cells.next_cell()
+    report = EpochReport(1, 10, 0, {"ridge/val_top1": 0.0})
+    assert cells.reported(cell, CellEpoch(cell.key, report)) is False
+    cells.ended(cell, machine.finish(cell, score(cell)))
+    drain(cells, machine)
+    assert cells.widest() == 1
 
 
 def test_trials_have_a_role_of_their_own() -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,7 @@ TINY = [
     "encoder.channels=8",
 ]
 SCALE = "+".join(["demo", *sorted(TINY)])
+Start = Callable[[Path, Path], "subprocess.Popen[str]"]
 STUDY = """
 metric = "linear/test_top1"
 seeds = [0]
@@ -40,16 +42,31 @@ def command(path: Path) -> list[str]:
     return [sys.executable, "-m", "simclr_lab", "run", str(path), "--scale", "demo", *settings]
 
 
-def start(path: Path, home: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        command(path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"SIMCLR_LAB_HOME": str(home)},
-        cwd=ROOT,
-        start_new_session=True,
-    )
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the study; whatever the test leaves running ends with it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def one(path: Path, home: Path) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            command(path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"SIMCLR_LAB_HOME": str(home)},
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield one
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def ledger(home: Path) -> Ledger:
@@ -82,7 +99,9 @@ def kill_after(process: "subprocess.Popen[str]", text: str, times: int) -> None:
     assert not left
 
 
-def test_a_killed_nuisance_ablation_is_continued_to_the_same_results(tmp_path: Path) -> None:
+def test_a_killed_nuisance_ablation_is_continued_to_the_same_results(
+    tmp_path: Path, start: Start
+) -> None:
     path = tmp_path / "tuned.toml"
     path.write_text(STUDY)
     whole = start(path, tmp_path / "whole")

@@ -1,6 +1,7 @@
 """``simclr-lab run``: read and check, plan against the ledger, and only then launch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import typer
@@ -17,6 +18,7 @@ from simclr_lab.fields import FieldError
 from simclr_lab.identity import cell_key
 from simclr_lab.spaces.ablation import Ablation
 from simclr_lab.spaces.errors import StudyError
+from simclr_lab.spaces.files import Study
 from simclr_lab.spaces.sweep import Sweep
 from simclr_lab.tracking.home import journal
 from simclr_lab.tracking.ledger import Ledger, LedgerUnavailable
@@ -95,8 +97,15 @@ def _plan_tuned(
     checked: Checked, study: Ablation, known: Mapping[str, CellRecord]
 ) -> TunedPlan | None:
     """The plan of an ablation that tunes nuisance fields; None for one that does not."""
-    try:
+    with _wrong_in(study):
         return plan_tuned(checked, study, known, partial(_planned, checked))
+
+
+@contextmanager
+def _wrong_in(study: Study) -> Iterator[None]:
+    """Exit 2 naming the study's file for whatever is found wrong with it now."""
+    try:
+        yield
     except FieldError as error:
         leave(Exit.BAD_INPUT, str(StudyError(study.file, error.field, error.problem)))
 
@@ -151,9 +160,11 @@ def _run_tuned(
 ) -> int:
     show_tuned_plan(f"{checked.study.name} at scale {checked.scale}", plan, known)
     earlier = ledger.study(checked.study.name, checked.scale)
-    record = tuned_record(_record(checked, []), plan, earlier.cells if earlier else (), known)
+    places = earlier.cells if earlier else ()
+    record = tuned_record(_record(checked, []), plan, places, known)
     launch = Launch(record, ledger, checked.base.data.dataset)
-    source = tuned_source(checked, plan, earlier.cells if earlier else (), launch.surroundings())
+    with _wrong_in(checked.study):
+        source = tuned_source(checked, plan, places, launch.surroundings())
     failed = sum(cell.action is Action.FAILED for cell in plan.cells)
     reused = sum(cell.action is Action.REUSE for cell in plan.cells)
     code = _end(launch.run(source, reused=reused), failed)

@@ -188,22 +188,22 @@ def _arm_source(
     tuning: Tuning = (
         ListedTrials(arm, planner, outside)
         if planner.nuisance.sampler.listed
-        else SearchedTrials(_searched(checked, planner, arm, as_trials(outside, arm.label)))
+        else _searched(checked, planner, arm, as_trials(outside, arm.label))
     )
     return ArmSource(arm.label, tuning, len(planner.seeds), report, outside)
 
 
 def _searched(
     checked: Checked, planner: ArmPlanner, arm: TunedArm, outside: Surroundings
-) -> OptunaSource:
-    """The arm's own Optuna study, named after study, scale and arm."""
+) -> SearchedTrials:
+    """Trials from the arm's own Optuna study, named after study, scale and arm."""
     nuisance = planner.nuisance
 
     def plan(replicate: Replicate) -> PlannedCell:
         (cell,) = planner.plan([replicate], outside.known([planner.key(replicate)]))
         return cell
 
-    return OptunaSource(
+    source = OptunaSource(
         study=open_study(journal(), f"{checked.study.name}@{checked.scale}: {arm.label}"),
         domains=nuisance.domains,
         base=arm.recipe,
@@ -217,3 +217,4 @@ def _searched(
         plan=plan,
         outside=outside,
     )
+    return SearchedTrials(source, checked.request.workers)

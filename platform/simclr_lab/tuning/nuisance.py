@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from simclr_lab.cell import CellRecord, StudyCell
 from simclr_lab.spaces.tree import assignment
-from simclr_lab.training.events import CellEnded, EndEvent
+from simclr_lab.training.events import CellEnded, CellEvent, EndEvent
 from simclr_lab.tuning.optuna_source import OptunaSource
 from simclr_lab.tuning.plan import Action, PlannedCell
 from simclr_lab.tuning.source import AblationSource, CellSource, Exhausted, Surroundings, Wait
@@ -17,6 +17,10 @@ from simclr_lab.tuning.tuned_arm import TUNING, ArmPlanner, TunedArm
 
 class Tuning(CellSource, Protocol):
     """The trials of one arm."""
+
+    def widest(self) -> int:
+        """Workers of the largest trial."""
+        ...
 
     def choose(self) -> Mapping[str, Any] | None:
         """The best values once every trial has ended; None where no honest choice can be made."""
@@ -56,6 +60,14 @@ class ListedTrials:
         """Trials that may still be handed out."""
         return self._source.remaining()
 
+    def widest(self) -> int:
+        """Workers of the largest trial."""
+        return max(cell.workers for cell in self.arm.trials)
+
+    def reported(self, cell: PlannedCell, event: CellEvent) -> bool:
+        """Trials are trained to the end, as the cells that they choose for are."""
+        return False
+
     def choose(self) -> Mapping[str, Any] | None:
         """The best values; None unless every trial has a score, or the budget were unequal."""
         return self.planner.choose(self.arm.trials, self.arm.values or {}, self._scores)
@@ -75,9 +87,10 @@ class ListedTrials:
 
 @dataclass
 class SearchedTrials:
-    """Trials that Optuna proposes by the scores of those before them."""
+    """Trials that Optuna proposes by the scores of those before them, on up to ``workers`` each."""
 
     source: OptunaSource
+    workers: int = 1
 
     def next_cell(self) -> PlannedCell | Wait | Exhausted:
         """The next trial that has to be run."""
@@ -90,6 +103,14 @@ class SearchedTrials:
     def remaining(self) -> int:
         """Trials that may still be handed out."""
         return self.source.remaining()
+
+    def widest(self) -> int:
+        """Workers of the largest trial."""
+        return self.workers
+
+    def reported(self, cell: PlannedCell, event: CellEvent) -> bool:
+        """Trials are trained to the end, as the cells that they choose for are."""
+        return False
 
     def choose(self) -> Mapping[str, Any] | None:
         """The values of the best trial, the earliest of equals; a failed one is lost."""
@@ -168,6 +189,15 @@ class ArmSource:
             return self._reported.remaining()
         return self.tuning.remaining() + self.seeds
 
+    def widest(self) -> int:
+        """Workers of the largest cell."""
+        cells = self._reported.cells if self._reported is not None else ()
+        return max([self.tuning.widest(), *(cell.workers for cell in cells)])
+
+    def reported(self, cell: PlannedCell, event: CellEvent) -> bool:
+        """Every cell is trained to the end."""
+        return False
+
     def _choose(self) -> None:
         self.chosen = self.tuning.choose()
         if self.chosen is None:
@@ -211,6 +241,15 @@ class NuisanceSource:
     def remaining(self) -> int:
         """Cells that may still be handed out."""
         return sum(source.remaining() for source in self._sources)
+
+    def widest(self) -> int:
+        """Workers of the largest cell that may be handed out."""
+        arms = [arm.widest() for arm in self.arms if arm.remaining()]
+        return max([*arms, *(cell.workers for cell in self.references.cells)], default=0)
+
+    def reported(self, cell: PlannedCell, event: CellEvent) -> bool:
+        """Arms are trained to the end, all of them."""
+        return False
 
     @property
     def _sources(self) -> list[CellSource]:
