@@ -12,7 +12,14 @@ from simclr_lab.cli.launch import Launch, hold_study, judge_orphans
 from simclr_lab.cli.plan_view import show_plan, worker_hours
 from simclr_lab.cli.progress import StudyProgress
 from simclr_lab.cli.request import Checked, Request, check
-from simclr_lab.cli.tuned import TunedPlan, plan_tuned, show_tuned_plan, tuned_record, tuned_source
+from simclr_lab.cli.tuned import (
+    TunedPlan,
+    plan_tuned,
+    reused_before,
+    show_tuned_plan,
+    tuned_record,
+    tuned_source,
+)
 from simclr_lab.data.sources import dataset_digest
 from simclr_lab.fields import FieldError
 from simclr_lab.identity import cell_key
@@ -166,8 +173,7 @@ def _run_tuned(
     with _wrong_in(checked.study):
         source = tuned_source(checked, plan, places, launch.surroundings())
     failed = sum(cell.action is Action.FAILED for cell in plan.cells)
-    reused = sum(cell.action is Action.REUSE for cell in plan.cells)
-    code = _end(launch.run(source, reused=reused), failed)
+    code = _end(launch.run(source, reused=reused_before(plan, source)), failed)
     for line in source.outcomes():
         output.print(line, markup=False)
     return Exit.CELLS_FAILED if source.problems() else code

@@ -218,3 +218,13 @@ def _searched(
         outside=outside,
     )
     return SearchedTrials(source, checked.request.workers)
+
+
+def reused_before(plan: TunedPlan, source: NuisanceSource) -> int:
+    """Cells that need no launch, as far as is known before it."""
+    known = sum(cell.action is Action.REUSE for cell in plan.cells)
+    nuisance = plan.planner.nuisance
+    if nuisance.sampler.listed:
+        return known
+    trials = sum(nuisance.trials - arm.tuning.remaining() for arm in source.arms)
+    return known + trials + sum(c.action is Action.REUSE for a in source.arms for c in a.cells)

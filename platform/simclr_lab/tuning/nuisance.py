@@ -191,8 +191,12 @@ class ArmSource:
 
     def widest(self) -> int:
         """Workers of the largest cell."""
-        cells = self._reported.cells if self._reported is not None else ()
-        return max([self.tuning.widest(), *(cell.workers for cell in cells)])
+        return max([self.tuning.widest(), *(cell.workers for cell in self.cells)])
+
+    @property
+    def cells(self) -> Sequence[PlannedCell]:
+        """The reported cells; none before the choice."""
+        return self._reported.cells if self._reported is not None else ()
 
     def reported(self, cell: PlannedCell, event: CellEvent) -> bool:
         """Every cell is trained to the end."""
