@@ -66,11 +66,15 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class StudyCell:
-    """A cell's place in a study: which arm, which seed."""
+    """A cell's place in a study: which arm, which seed, and whether it is a result of the arm.
+
+    The role is "reported", or "tuning" for a trial that chose an arm's nuisance fields.
+    """
 
     key: str
     arm: str
     seed: int
+    role: str = "reported"
 
 
 @dataclass(frozen=True)

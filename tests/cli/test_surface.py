@@ -101,7 +101,7 @@ def test_dry_run_of_a_sweep_shows_its_space(own_home: Path) -> None:
     file = ROOT / "search_spaces" / "sweeps" / "demo.toml"
     result = CliRunner().invoke(app, ["run", str(file), "--scale", "demo", "--dry-run"])
     assert result.exit_code == 0
-    assert "6 trials wanted, 0 finished" in result.stdout
+    assert "6 trials wanted, 0 done" in result.stdout
     assert "batch_size" in result.stdout
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from simclr_lab.fields import FieldError
-from simclr_lab.recipes import named_recipe
+from simclr_lab.recipes import SCALES, named_recipe
 from simclr_lab.spaces.ablation import Ablation
 from simclr_lab.spaces.claims import contrast_arms
 from simclr_lab.spaces.domain import Choice, Range
@@ -18,7 +18,7 @@ FILES = sorted((ROOT / "search_spaces").rglob("*.toml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-@pytest.mark.parametrize("scale", ["laptop", "cifar10_resnet18"])
+@pytest.mark.parametrize("scale", SCALES)
 def test_every_file_that_ships_is_valid(path: Path, scale: str) -> None:
     study = load_study(path)
     study.check(named_recipe(scale), scale)
@@ -53,29 +53,6 @@ def test_grids_are_a_union_of_products_and_both_spellings_mean_the_same(tmp_path
         "loss.normalize=true, loss.temperature=0.5",
         "loss.normalize=false, loss.temperature=10.0",
     ]
-
-
-def test_one_at_a_time_starts_from_the_baseline(tmp_path: Path) -> None:
-    study = ablation(
-        tmp_path,
-        "baseline={loss.temperature=0.1}\n[one_at_a_time]\n"
-        "loss.temperature=[0.1, 1.0]\nprojection.depth=[0]",
-    )
-    arms = study.arms(named_recipe("demo"), "demo")
-    assert [arm.changes for arm in arms] == [{}, {"loss.temperature": 1.0}, {"projection.depth": 0}]
-    assert [arm.is_baseline for arm in arms] == [True, False, False]
-
-
-def test_leave_one_out_switches_components_off(tmp_path: Path) -> None:
-    study = ablation(
-        tmp_path,
-        "[leave_one_out]\nflip = { augment.flip_probability = 0.0 }\n"
-        "color = { augment = { jitter_probability = 0.0, color_drop_probability = 0.0 } }",
-    )
-    arms = study.arms(named_recipe("demo"), "demo")
-    assert len(arms) == 3
-    assert arms[2].recipe.augment.jitter_probability == 0.0
-    assert arms[2].recipe.augment.flip_probability == 0.5
 
 
 def test_a_scale_may_change_seeds_and_baseline(tmp_path: Path) -> None:

@@ -13,11 +13,7 @@ LAUNCHES_OR_REUSES = (Action.RUN, Action.CONTINUE, Action.EVALUATE, Action.REUSE
 
 def show_plan(title: str, cells: Sequence[PlannedCell], hours: float | None) -> None:
     """Counts per action, and the cells one by one while they are few."""
-    counts = Counter(cell.action for cell in cells)
-    parts = [f"{counts[action]} to {action}" for action in LAUNCHES_OR_REUSES if counts[action]]
-    if counts[Action.FAILED]:
-        parts.append(f"{counts[Action.FAILED]} failed before")
-    output.print(f"{title}: {len(cells)} cells: {', '.join(parts) or 'none'}", markup=False)
+    output.print(f"{title}: {len(cells)} cells: {counted(cells)}", markup=False)
     for cell in list(cells)[:SHOWN]:
         workers = f", {cell.workers} workers" if cell.workers > 1 else ""
         line = f"  {cell.action:<13} {cell.key[:8]} seed {cell.seed}  {cell.arm}{workers}"
@@ -25,8 +21,22 @@ def show_plan(title: str, cells: Sequence[PlannedCell], hours: float | None) -> 
     if len(cells) > SHOWN:
         output.print(f"  ... and {len(cells) - SHOWN} more")
     if any(cell.launches for cell in cells):
-        known = "unknown: no cell of these shapes is recorded yet"
-        output.print(f"worker-hours: {f'about {hours:.2f}' if hours is not None else known}")
+        show_hours(hours)
+
+
+def counted(cells: Sequence[PlannedCell]) -> str:
+    """How many cells each action has."""
+    counts = Counter(cell.action for cell in cells)
+    parts = [f"{counts[action]} to {action}" for action in LAUNCHES_OR_REUSES if counts[action]]
+    if counts[Action.FAILED]:
+        parts.append(f"{counts[Action.FAILED]} failed before")
+    return ", ".join(parts) or "none"
+
+
+def show_hours(hours: float | None) -> None:
+    """What the cells to run may cost; None where nobody knows."""
+    known = "unknown: no cell of these shapes is recorded yet"
+    output.print(f"worker-hours: {f'about {hours:.2f}' if hours is not None else known}")
 
 
 def worker_hours(cells: Sequence[PlannedCell], records: Mapping[str, CellRecord]) -> float | None:

@@ -62,7 +62,11 @@ def check(request: Request) -> Checked:
     base = named_recipe(request.scale).with_fields(parse_assignments(request.assignments))
     study = ONE_ARM if request.path is None else load_study(request.path)
     study.check(base, request.scale)
-    seeds = study.seeds_at(request.scale) if request.seeds is None else parse_seeds(request.seeds)
+    seeds = study.seeds_at(request.scale)
+    if request.seeds is not None:
+        seeds = parse_seeds(request.seeds)
+        if isinstance(study, Ablation):
+            study.check_seeds(seeds, base, request.scale)
     return Checked(request, study, base, seeds, _targets(study, base, request.scale))
 
 

@@ -1,6 +1,8 @@
 """``simclr-lab run``: read and check, plan against the ledger, and only then launch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import typer
@@ -11,11 +13,20 @@ from simclr_lab.cli.launch import Launch, hold_study, judge_orphans
 from simclr_lab.cli.plan_view import show_plan, worker_hours
 from simclr_lab.cli.progress import StudyProgress
 from simclr_lab.cli.request import Checked, Request, check
+from simclr_lab.cli.tuned import (
+    TunedPlan,
+    plan_tuned,
+    reused_before,
+    show_tuned_plan,
+    tuned_record,
+    tuned_source,
+)
 from simclr_lab.data.sources import dataset_digest
 from simclr_lab.fields import FieldError
 from simclr_lab.identity import cell_key
 from simclr_lab.spaces.ablation import Ablation
 from simclr_lab.spaces.errors import StudyError
+from simclr_lab.spaces.files import Study
 from simclr_lab.spaces.search import PRUNING_METRIC
 from simclr_lab.spaces.sweep import Sweep
 from simclr_lab.tracking.home import sweeps
@@ -54,10 +65,12 @@ def run_study(request: Request) -> None:
     lease = hold_study(checked.study.name, checked.scale)
     try:
         known = judge_orphans(ledger, ledger.cells())
-        if isinstance(checked.study, Ablation):
-            code = _run_ablation(checked, checked.study, ledger, known)
-        else:
+        if isinstance(checked.study, Sweep):
             code = _run_sweep(checked, checked.study, ledger)
+        elif (plan := _plan_tuned(checked, checked.study, known)) is not None:
+            code = _run_tuned(checked, plan, ledger, known)
+        else:
+            code = _run_ablation(checked, checked.study, ledger, known)
     finally:
         lease.release()
     raise typer.Exit(code)
@@ -76,8 +89,14 @@ def _replicates(checked: Checked, study: Ablation) -> list[Replicate]:
 def _plan_ablation(
     checked: Checked, study: Ablation, known: Mapping[str, CellRecord]
 ) -> list[PlannedCell]:
+    return _planned(checked, _replicates(checked, study), known)
+
+
+def _planned(
+    checked: Checked, replicates: Sequence[Replicate], known: Mapping[str, CellRecord]
+) -> list[PlannedCell]:
     return plan_cells(
-        _replicates(checked, study),
+        replicates,
         known,
         data_digest=dataset_digest(checked.base.data.dataset),
         workers=checked.request.workers,
@@ -85,11 +104,31 @@ def _plan_ablation(
     )
 
 
+def _plan_tuned(
+    checked: Checked, study: Ablation, known: Mapping[str, CellRecord]
+) -> TunedPlan | None:
+    """The plan of an ablation that tunes nuisance fields; None for one that does not."""
+    with _wrong_in(study):
+        return plan_tuned(checked, study, known, partial(_planned, checked))
+
+
+@contextmanager
+def _wrong_in(study: Study) -> Iterator[None]:
+    """Exit 2 naming the study's file for whatever is found wrong with it now."""
+    try:
+        yield
+    except FieldError as error:
+        leave(Exit.BAD_INPUT, str(StudyError(study.file, error.field, error.problem)))
+
+
 def _plan_only(checked: Checked, ledger: Ledger) -> None:
     known = ledger.cells()
     study = checked.study
     title = f"{study.name} at scale {checked.scale}"
     if isinstance(study, Ablation):
+        if (plan := _plan_tuned(checked, study, known)) is not None:
+            show_tuned_plan(title, plan, known)
+            return
         cells = _plan_ablation(checked, study, known)
         show_plan(title, cells, worker_hours(cells, known))
         return
@@ -126,6 +165,23 @@ def _run_ablation(
     source = AblationSource(cells, launch.surroundings())
     failed = sum(cell.action is Action.FAILED for cell in cells)
     return _end(launch.run(source, reused=len(cells) - source.remaining() - failed), failed)
+
+
+def _run_tuned(
+    checked: Checked, plan: TunedPlan, ledger: Ledger, known: Mapping[str, CellRecord]
+) -> int:
+    show_tuned_plan(f"{checked.study.name} at scale {checked.scale}", plan, known)
+    earlier = ledger.study(checked.study.name, checked.scale)
+    places = earlier.cells if earlier else ()
+    record = tuned_record(_record(checked, []), plan, places, known)
+    launch = Launch(record, ledger, checked.base.data.dataset, checked.targets)
+    with _wrong_in(checked.study):
+        source = tuned_source(checked, plan, places, launch.surroundings())
+    failed = sum(cell.action is Action.FAILED for cell in plan.cells)
+    code = _end(launch.run(source, reused=reused_before(plan, source)), failed)
+    for line in source.outcomes():
+        output.print(line, markup=False)
+    return Exit.CELLS_FAILED if source.problems() else code
 
 
 def _run_sweep(checked: Checked, study: Sweep, ledger: Ledger) -> int:

@@ -38,6 +38,7 @@ class HasRecipe(Protocol):
 def contrast_arms(contrast: str, arms: Sequence[HasRecipe]) -> tuple[str, str]:
     """Labels of the two arms of ``a=1 - a=2 | b=3``: first minus second, the rest shared.
 
+    A side may also be the label of an arm that its design names: ``baseline - without blur``.
     Raises FieldError where the text has another form or a side does not name exactly one arm.
     """
     sides, _, shared_text = contrast.partition("|")
@@ -45,17 +46,21 @@ def contrast_arms(contrast: str, arms: Sequence[HasRecipe]) -> tuple[str, str]:
     if len(parts) != 2:
         raise FieldError("claims.contrast", f"is {contrast!r}; allowed: 'a=1 - a=2 | shared=3'")
     shared = _values(shared_text, contrast) if shared_text.strip() else {}
-    first, second = (_one_arm(_values(side, contrast) | shared, contrast, arms) for side in parts)
+    labels = {arm.label for arm in arms}
+    first, second = (
+        side.strip()
+        if side.strip() in labels and not shared
+        else _one_arm(_values(side, contrast) | shared, contrast, arms)
+        for side in parts
+    )
     return first, second
 
 
 def _values(text: str, contrast: str) -> dict[str, Any]:
     try:
-        values = parse_assignment(text)
+        return parse_assignment(text)
     except ValueError as error:
         raise FieldError("claims.contrast", f"is {contrast!r}; {error}") from None
-    # Recipes hold what TOML writes as a list as a tuple.
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def _one_arm(values: dict[str, Any], contrast: str, arms: Sequence[HasRecipe]) -> str:
@@ -63,7 +68,7 @@ def _one_arm(values: dict[str, Any], contrast: str, arms: Sequence[HasRecipe]) -
         arm.label
         for arm in arms
         if all(
-            name in (flat := arm.recipe.flat()) and flat[name] == value
+            name in (flat := arm.recipe.flat()) and _plain(flat[name]) == value
             for name, value in values.items()
         )
     ]
@@ -73,3 +78,8 @@ def _one_arm(values: dict[str, Any], contrast: str, arms: Sequence[HasRecipe]) -
             f"is {contrast!r}; {values} names {len(matching)} arms; allowed: exactly one",
         )
     return matching[0]
+
+
+def _plain(value: Any) -> Any:
+    """A recipe's tuple as TOML reads it."""
+    return list(value) if isinstance(value, tuple) else value

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from simclr_lab.fields import FieldError, unknown_field
 from simclr_lab.recipe import Recipe
-from simclr_lab.spaces.tree import field_leaves
+from simclr_lab.spaces.tree import field_leaves, plain
 
 When = tuple[tuple[str, tuple[Any, ...]], ...]
 """(searched field, its values under which another field is searched at all), all of them."""
@@ -19,6 +19,9 @@ class Choice:
 
     values: tuple[Any, ...]
     when: When = ()
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(plain(value) for value in self.values)}{_condition(self.when)}"
 
     def holds(self, value: Any) -> bool:
         """Whether the value is in the domain."""
@@ -35,6 +38,10 @@ class Range:
     integer: bool = False
     when: When = ()
 
+    def __str__(self) -> str:
+        scale = " on a log scale" if self.scale == "log" else ""
+        return f"{self.minimum} to {self.maximum}{scale}{_condition(self.when)}"
+
     def holds(self, value: Any) -> bool:
         """Whether the value is in the domain."""
         number = isinstance(value, int if self.integer else int | float)
@@ -42,6 +49,12 @@ class Range:
 
 
 Domain = Choice | Range
+
+
+def _condition(when: When) -> str:
+    parts = [f"{name} is {' or '.join(map(plain, allowed))}" for name, allowed in when]
+    return f", where {' and '.join(parts)}" if parts else ""
+
 
 _FORMS = "{ choice = [...] } or { min = ..., max = ..., scale = 'linear' or 'log' }"
 

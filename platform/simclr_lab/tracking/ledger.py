@@ -137,8 +137,13 @@ class Ledger:
         assert record.run_id is not None
         return read_arrays(self.client, record.run_id)
 
-    def runs(self, study: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    def runs(
+        self, study: str | None = None, scale: str | None = None, *, role: str = "reported"
+    ) -> pd.DataFrame:
         """One row per cell, of everything, of a scale, or of a study at a scale.
+
+        Of a study only the cells in ``role`` are there: those that are results of their arms, or
+        with "tuning" the trials that chose the arms' nuisance fields.
 
         Columns: key, seed, arm, study, scale, state, outcome, reason, method_version, data_digest,
         world_size, threads, hardware, attempt, run_id, the recipe's dotted fields, the metrics. A
@@ -153,9 +158,10 @@ class Ledger:
         place = self.study(study, scale)
         if place is None:
             return pd.DataFrame()
-        known = self.cells([cell.key for cell in place.cells])
+        places = [cell for cell in place.cells if cell.role == role]
+        known = self.cells([cell.key for cell in places])
         rows = []
-        for cell in place.cells:
+        for cell in places:
             row = {"key": cell.key, "seed": cell.seed, "state": State.MISSING.value}
             row |= parse_assignment(cell.arm) if "=" in cell.arm else {}
             if cell.key in known:

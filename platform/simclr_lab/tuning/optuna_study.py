@@ -19,7 +19,7 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
-from optuna.trial import Trial
+from optuna.trial import BaseTrial
 
 from simclr_lab.fields import FieldError
 from simclr_lab.spaces.domain import Choice, Domain, searched
@@ -90,7 +90,7 @@ def to_optuna(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list | tuple | dict) else value
 
 
-def ask_for(trial: Trial, domains: Mapping[str, Domain]) -> dict[str, Any]:
+def ask_for(trial: BaseTrial, domains: Mapping[str, Domain]) -> dict[str, Any]:
     """The trial's value of every field that is searched, given the others.
 
     What a trial already has stays. ``domains`` come with conditions first (``spaces.ordered``).
@@ -102,7 +102,7 @@ def ask_for(trial: Trial, domains: Mapping[str, Domain]) -> dict[str, Any]:
     return values
 
 
-def _suggested(trial: Trial, name: str, domain: Domain) -> Any:
+def _suggested(trial: BaseTrial, name: str, domain: Domain) -> Any:
     if isinstance(domain, Choice):
         known = {to_optuna(value): value for value in domain.values}
         return known[trial.suggest_categorical(name, list(known))]
