@@ -24,6 +24,8 @@ Seeds = Annotated[str | None, typer.Option(help="0..4 or 0,1,2: instead of the s
 Workers = Annotated[int, typer.Option(min=1, help="workers per cell, where its batch fits")]
 RetryFailed = Annotated[bool, typer.Option(help="run failed cells again")]
 DryRun = Annotated[bool, typer.Option(help="print the plan and stop")]
+Force = Annotated[bool, typer.Option(help="finished and failed cells again, as new attempts")]
+NoDiff = Annotated[bool, typer.Option("--no-diff", help="do not record changes of tracked files")]
 
 
 @app.command()
@@ -34,10 +36,12 @@ def run(
     seeds: Seeds = None,
     workers: Workers = 1,
     retry_failed: RetryFailed = False,
+    force: Force = False,
+    no_diff: NoDiff = False,
     dry_run: DryRun = False,
 ) -> None:
     """Run what is missing of an ablation or a sweep; what is done is reused."""
-    _run(study, scale, set_, seeds, workers, retry_failed, dry_run)
+    _run(study, scale, set_, seeds, workers, retry_failed, force, no_diff, dry_run)
 
 
 @app.command()
@@ -47,10 +51,12 @@ def pretrain(
     seeds: Seeds = None,
     workers: Workers = 1,
     retry_failed: RetryFailed = False,
+    force: Force = False,
+    no_diff: NoDiff = False,
     dry_run: DryRun = False,
 ) -> None:
     """Pretrain and evaluate one recipe, recorded and resumed like any cell of a study."""
-    _run(None, scale, set_, seeds, workers, retry_failed, dry_run)
+    _run(None, scale, set_, seeds, workers, retry_failed, force, no_diff, dry_run)
 
 
 def _run(
@@ -60,12 +66,26 @@ def _run(
     seeds: str | None,
     workers: int,
     retry_failed: bool,
+    force: bool,
+    no_diff: bool,
     dry_run: bool,
 ) -> None:
     from simclr_lab.cli.request import Request
     from simclr_lab.cli.run import run_study
 
-    run_study(Request(path, scale, tuple(assignments or ()), seeds, workers, retry_failed, dry_run))
+    run_study(
+        Request(
+            path,
+            scale,
+            tuple(assignments or ()),
+            seeds,
+            workers=workers,
+            retry_failed=retry_failed,
+            dry_run=dry_run,
+            force=force,
+            diff=not no_diff,
+        )
+    )
 
 
 @data_app.command()

@@ -19,12 +19,14 @@ class TrackerListener:
         scale: the scale that the study is laid over.
         data_digest: digest of the dataset.
         tags: provenance, the same for every cell of this launch.
+        replay_of: the run that this launch repeats, if it is a replay.
     """
 
     tracker: Tracker
     scale: str
     data_digest: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    replay_of: str | None = None
     records: dict[str, CellRecord] = field(init=False, default_factory=dict)
 
     def heard(self, task: CellTask, event: CellEvent) -> None:
@@ -50,12 +52,19 @@ class TrackerListener:
                     outcome=event.outcome,
                     evaluations=event.evaluations,
                     metrics=event.metrics,
+                    encoder_sha256=event.encoder_sha256,
                 )
                 self.tracker.finish(record)
             case CellFailed():
                 if task.key not in self.records:
                     self.tracker.start(record)
-                record = replace(record, state=State.FAILED, reason=event.reason)
+                record = replace(
+                    record,
+                    state=State.FAILED,
+                    reason=event.reason,
+                    reason_kind=event.kind,
+                    failure=event.log,
+                )
                 self.tracker.finish(record)
         self.records[task.key] = record
 
@@ -75,5 +84,7 @@ class TrackerListener:
             scale=self.scale,
             data_digest=self.data_digest,
             method_version=METHOD_VERSION,
+            attempt=task.attempt,
+            replay_of=self.replay_of,
             tags=self.tags,
         )

@@ -30,21 +30,28 @@ class CellEnded:
     """The encoder is finished and evaluated.
 
     ``evaluations`` maps protocol -> key of its settings; ``metrics`` holds the latest value of
-    every metric of the cell.
+    every metric of the cell; ``encoder_sha256`` is ``checkpoint.state_digest`` of the encoder.
     """
 
     key: str
     outcome: Outcome
     evaluations: Mapping[str, str]
     metrics: Mapping[str, float]
+    encoder_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class CellFailed:
-    """The cell could not go on, for a reason that is no property of its recipe's result."""
+    """The cell could not go on, for a reason that is no property of its recipe's result.
+
+    ``kind`` is one of error, out_of_memory, lost_process, lost_node; ``log`` holds the last lines
+    that the cell or its process left.
+    """
 
     key: str
     reason: str
+    kind: str = "error"
+    log: str = ""
 
 
 CellEvent = CellStarted | CellEpoch | CellEnded | CellFailed

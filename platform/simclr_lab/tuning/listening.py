@@ -1,13 +1,14 @@
 """Tune's callbacks as one call per event of a cell, on the driver."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
 
 from simclr_lab.training.events import CellEvent, CellFailed
 from simclr_lab.training.run_cell import CellTask
-from simclr_lab.tuning.trial import EVENT
+from simclr_lab.tuning.trial import EVENT, last_lines
 
 
 class CellListener(Protocol):
@@ -36,19 +37,20 @@ class ListeningCallback(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's process was lost more often than it is restarted."""
-        lines = str((getattr(trial, "error_file", None) and _last_line(trial.error_file)) or "")
-        self._tell(trial, CellFailed(trial.config["task"].key, lines or "its process was lost"))
+        log = _log(getattr(trial, "error_file", None))
+        reason = log.splitlines()[-1].strip() if log else "its process was lost"
+        self._tell(trial, CellFailed(trial.config["task"].key, reason, "lost_process", log))
 
     def _tell(self, trial: Any, event: CellEvent) -> None:
         for listener in self.listeners:
             listener.heard(trial.config["task"], event)
 
 
-def _last_line(path: str) -> str:
-    """The last line that says something in the file where Tune keeps an error."""
+def _log(path: str | None) -> str:
+    """The end of the file where Tune keeps an error: it names the process and how it ended."""
+    if path is None:
+        return ""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = [line.strip() for line in file if line.strip()]
+        return last_lines(Path(path).read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return ""
-    return lines[-1] if lines else ""

@@ -5,6 +5,7 @@ never after a failure.
 """
 
 import os
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from simclr_lab.training.worker import run_alone
 from simclr_lab.tuning.plan import PlannedCell
 
 EVENT = "event"
+LOG_LINES = 20
 MAX_CELLS = 50
 MAX_GROWTH_BYTES = 300 * 2**20
 
@@ -29,7 +31,7 @@ class WornProcess(RuntimeError):  # noqa: N818 - not an error of the cell: Tune 
 
 def trial_config(cell: PlannedCell, storage: str) -> dict[str, Any]:
     """The configuration that Tune carries to the trial."""
-    task = CellTask(cell.key, cell.recipe, cell.seed, storage)
+    task = CellTask(cell.key, cell.recipe, cell.seed, storage, cell.attempt)
     return {"task": task, "workers": cell.workers}
 
 
@@ -84,7 +86,8 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
         except StopIteration:
             event = CellFailed(self.key, "the workers ended without a result")
         except Exception as error:
-            event = CellFailed(self.key, f"{type(error).__name__}: {error}")
+            log = last_lines("".join(traceback.format_exception(error)))
+            event = CellFailed(self.key, f"{type(error).__name__}: {error}", log=log)
         self.failed = self.failed or isinstance(event, CellFailed)
         return {EVENT: event, "done": isinstance(event, EndEvent)}
 
@@ -94,6 +97,11 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
             return False
         grown = _private_bytes() - self.bytes_after_first
         return self.failed or self.cells > MAX_CELLS or grown > MAX_GROWTH_BYTES
+
+
+def last_lines(text: str) -> str:
+    """The end of a log, as much as a failed cell keeps."""
+    return "\n".join(text.rstrip().splitlines()[-LOG_LINES:])
 
 
 def _private_bytes() -> int:
