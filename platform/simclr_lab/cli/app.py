@@ -88,6 +88,81 @@ def _run(
     )
 
 
+@app.command()
+def status(
+    study: Annotated[Path, typer.Argument(help="a study file, search_spaces/**/*.toml")],
+    scale: Scale,
+    set_: Assignments = None,
+    seeds: Seeds = None,
+    json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+) -> None:
+    """Show a study's cells: finished, running, failed and why, missing; and what run would do."""
+    from simclr_lab.cli.request import Request
+    from simclr_lab.cli.status import show_status
+
+    show_status(Request(study, scale, tuple(set_ or ()), seeds), as_json=json)
+
+
+@app.command()
+def replay(
+    key: Annotated[str, typer.Argument(help="a finished cell's key, or its beginning")],
+    no_diff: NoDiff = False,
+) -> None:
+    """Run a finished cell again beside its record and compare: identical, within, different."""
+    from simclr_lab.cli.replay import replay_cell
+
+    replay_cell(key, diff=not no_diff)
+
+
+@app.command()
+def forget(
+    target: Annotated[str, typer.Argument(help="with --scale a study, else a cell's key")],
+    scale: Annotated[str | None, typer.Option(help="the study's scale")] = None,
+    set_: Assignments = None,
+    force: Annotated[bool, typer.Option(help="cells that other studies list too")] = False,
+    dry_run: Annotated[bool, typer.Option(help="say what would go and stop")] = False,
+) -> None:
+    """Remove records with their encoders and leases; a sweep's Optuna trials with it."""
+    from simclr_lab.cli.forget import forget_target
+
+    forget_target(target, scale, tuple(set_ or ()), force=force, dry_run=dry_run)
+
+
+@app.command()
+def clean(
+    older_than: Annotated[float, typer.Option(min=0, help="hours that it lay untouched")] = 24.0,
+    dry_run: Annotated[bool, typer.Option(help="say what would go and stop")] = False,
+) -> None:
+    """Remove files that no record points to; never a recorded encoder."""
+    from simclr_lab.cli.clean import clean_home
+
+    clean_home(older_than, dry_run=dry_run)
+
+
+@app.command()
+def export(path: Annotated[Path, typer.Argument(help="a Parquet file to write")]) -> None:
+    """Write the ledger into one file: every cell with its history, every study."""
+    from simclr_lab.cli.snapshot import export_ledger
+
+    export_ledger(path)
+
+
+@app.command("import")
+def import_(path: Annotated[Path, typer.Argument(help="a file that export wrote")]) -> None:
+    """Add another ledger's records to this one; what is finished here stays as it is."""
+    from simclr_lab.cli.snapshot import import_ledger
+
+    import_ledger(path)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring a ledger that an older version wrote up to date."""
+    from simclr_lab.cli.migrate import migrate_ledger
+
+    migrate_ledger()
+
+
 @data_app.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="a dataset: cifar10")],

@@ -27,9 +27,9 @@ class Lease:
     def __init__(self, name: str, folder: Path | None = None) -> None:
         self.name = name
         self._folder = folder or leases()
-        file = re.sub(r"[^\w.,=+ \[\]-]", "_", name)
-        self._lock = FileLock(self._folder / f"{file}.lock")
-        self._note = self._folder / f"{file}.owner"
+        self.file = re.sub(r"[^\w.,=+ \[\]-]", "_", name)
+        self._lock = FileLock(self._folder / f"{self.file}.lock")
+        self._note = self._folder / f"{self.file}.owner"
 
     def acquire(self, timeout: float = 0.0) -> bool:
         """Take the lease, waiting up to ``timeout`` seconds; False if somebody holds it.
@@ -84,7 +84,7 @@ class Lease:
 
 def all_leases(folder: Path | None = None) -> list[str]:
     """Names, as files spell them, of every lease that was ever taken here."""
-    return sorted(path.stem for path in (folder or leases()).glob("*.lock"))
+    return sorted(path.name.removesuffix(".lock") for path in (folder or leases()).glob("*.lock"))
 
 
 def held(prefix: str = "", folder: Path | None = None) -> str | None:

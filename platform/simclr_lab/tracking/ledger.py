@@ -66,13 +66,13 @@ class Ledger:
             reason = str(error).strip().splitlines()[0]
             raise LedgerUnavailable(self.tracking_uri, reason) from error
 
-    def other_schemas(self) -> list[str]:
-        """Schemas of runs that this version does not read, one of each, in order."""
+    def other_schemas(self, current: str = schema.SCHEMA) -> list[str]:
+        """Schemas of runs other than the current one, each once, in order."""
         ids = [experiment.experiment_id for experiment in self.client.search_experiments()]
         found: list[str] = []
         while True:
             tag = f"tags.`{schema.TAG_SCHEMA}`"
-            text = " and ".join(f"{tag} != '{known}'" for known in (schema.SCHEMA, *found))
+            text = " and ".join(f"{tag} != '{known}'" for known in (current, *found))
             page = self.client.search_runs(ids, text, max_results=1)
             if not page:
                 return sorted(found)
@@ -95,9 +95,16 @@ class Ledger:
         runs = [r for r in self._cell_runs([key]) if schema.TAG_REPLAY_OF in r.data.tags]
         return [to_record(run) for run in sorted(runs, key=_attempt)]
 
-    def runs_of(self, key: str) -> list[str]:
-        """Ids of every run of a key: attempts, superseded ones, replays."""
-        return [run.info.run_id for run in self._cell_runs([key])]
+    def attempts_in_use(self) -> set[tuple[str, int]]:
+        """(key, attempt) whose files may be read again: of records, and of replays under way."""
+        used = set()
+        for key, record in self.cells().items():
+            used |= {(key, each.attempt) for each in (record, record.reopened) if each is not None}
+        under_way = {State.RUNNING, State.UNFINISHED}
+        for run in self._cell_runs(None):
+            if schema.TAG_REPLAY_OF in run.data.tags and to_record(run).state in under_way:
+                used.add((run.data.tags[schema.TAG_KEY], _attempt(run)[0]))
+        return used
 
     def _cell_runs(self, keys: Sequence[str] | None) -> Iterator[Run]:
         kind = {schema.TAG_KIND: schema.KIND_CELL}
@@ -150,15 +157,25 @@ class Ledger:
 
     def history(self, key: str) -> pd.DataFrame:
         """Every metric row of a cell: metric, step, timestamp_ms, value."""
-        record = self.cells([key])[key]
+        rows = self.metric_rows(self.cells([key])[key])
+        return pd.DataFrame(rows, columns=["metric", "step", "timestamp_ms", "value"])
+
+    def metric_rows(self, record: CellRecord) -> list[dict[str, Any]]:
+        """The same of a record that was read, as plain rows in the order of metric and step."""
         assert record.run_id is not None
         rows = [
             {"metric": name, "step": m.step, "timestamp_ms": m.timestamp, "value": m.value}
             for name in record.metrics
             for m in self.client.get_metric_history(record.run_id, name)
         ]
-        columns = ["metric", "step", "timestamp_ms", "value"]
-        return pd.DataFrame(rows, columns=columns).sort_values(["metric", "step"])
+        return sorted(rows, key=lambda row: (row["metric"], row["step"], row["timestamp_ms"]))
+
+    def epochs_done(self, record: CellRecord) -> int:
+        """Epochs that a cell has reported."""
+        if record.run_id is None or "train/loss" not in record.metrics:
+            return 0
+        rows = self.client.get_metric_history(record.run_id, "train/loss")
+        return len({row.step for row in rows})
 
     def runs(self, study: str | None = None, scale: str | None = None) -> pd.DataFrame:
         """One row per cell, of everything, of a scale, or of a study at a scale.

@@ -123,8 +123,25 @@ class MlflowRuns:
             for report in reports
             for name, value in report.metrics.items()
         ]
+        self._log(key, metrics)
+
+    def _log(self, key: str, metrics: Sequence[Metric]) -> None:
         for start in range(0, len(metrics), _BATCH):
             self.client.log_batch(self._current[key], metrics=metrics[start : start + _BATCH])
+
+    def add_metrics(self, key: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Rows of metric, step, timestamp_ms and value, as they were read from a ledger."""
+        metrics = [
+            Metric(row["metric"], row["value"], row["timestamp_ms"], row["step"]) for row in rows
+        ]
+        self._log(key, metrics)
+
+    def delete(self, filters: Mapping[str, str]) -> int:
+        """Mark every run with these tags deleted (``mlflow gc`` removes it); how many."""
+        runs = list(self.search(filters))
+        for run in runs:
+            self.client.delete_run(run.info.run_id)
+        return len(runs)
 
     def finish(self, record: CellRecord) -> None:
         """State, outcome, reason and evaluations of a cell; ends its run unless it runs.

@@ -127,7 +127,7 @@ def plan_cells(
 def current(record: CellRecord | None, *, retry_failed: bool = False) -> CellRecord | None:
     """The attempt that a launch works on: a reopened one, unless it failed and is left at that."""
     later = record.reopened if record is not None else None
-    if later is None or (later.state is State.FAILED and not retry_failed):
+    if later is None or later.elsewhere or (later.state is State.FAILED and not retry_failed):
         return record
     return later
 
