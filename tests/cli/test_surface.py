@@ -17,6 +17,13 @@ LAUNCH = {
 PROMISED = {
     "run": {"study", *LAUNCH},
     "pretrain": LAUNCH,
+    "status": {"study", "scale", "set_", "seeds", "json"},
+    "replay": {"key", "no_diff"},
+    "forget": {"target", "scale", "set_", "force", "dry_run"},
+    "clean": {"older_than", "dry_run"},
+    "export": {"path"},
+    "import": {"path"},
+    "migrate": set(),
     "data fetch": {"name", "offline"},
     "data verify": {"name"},
     "ui": {"port"},

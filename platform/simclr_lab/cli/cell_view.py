@@ -13,7 +13,7 @@ SHORT = 48
 
 @dataclass(frozen=True)
 class CellView:
-    """A study's cell; ``value`` is the study's metric, seconds are estimates from the last epoch."""
+    """A study's cell; ``value`` is the study's metric, seconds are judged by the last epoch."""
 
     key: str
     arm: str

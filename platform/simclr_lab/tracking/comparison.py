@@ -55,5 +55,5 @@ def bootstrap_interval(accuracy: float, images: int) -> tuple[float, float]:
     limit for ever more resamples; nothing needs to be drawn.
     """
     tail = (1 - CONFIDENCE) / 2
-    low, high = binom.ppf([tail, 1 - tail], images, accuracy / 100)
-    return 100 * float(low) / images, 100 * float(high) / images
+    low, high = (float(binom.ppf(q, images, accuracy / 100)) for q in (tail, 1 - tail))
+    return 100 * low / images, 100 * high / images
