@@ -96,7 +96,7 @@ def _leases(ledger: Ledger) -> Iterator[Rubbish]:
     names = {f"cell-{key}" for key in ledger.cells()}
     names |= {Lease(f"study-{s.study}-{s.scale}").file for s in ledger.studies()}
     for name in all_leases():
-        if name not in names:
+        if name.startswith(("cell-", "study-")) and name not in names:
             yield _rubbish(home.leases() / f"{name}.lock", "lease", name)
 
 

@@ -180,7 +180,7 @@ class Ledger:
     def runs(self, study: str | None = None, scale: str | None = None) -> pd.DataFrame:
         """One row per cell, of everything, of a scale, or of a study at a scale.
 
-        Columns: key, seed, arm, study, scale, state, outcome, reason, method_version, data_digest,
+        Columns: key, seed, arm, study, scale, state, outcome, reason, reason_kind, method_version, data_digest,
         world_size, threads, hardware, attempt, run_id, the recipe's dotted fields, the metrics. A
         study's cell that has no record yet is a row with state ``missing`` and the fields in its
         arm's name.
@@ -311,6 +311,7 @@ def _row(record: CellRecord) -> dict[str, Any]:
         "state": record.state.value,
         "outcome": record.outcome.value if record.outcome else None,
         "reason": record.reason,
+        "reason_kind": record.reason_kind,
         "method_version": record.method_version,
         "data_digest": record.data_digest,
         "world_size": record.world_size,
