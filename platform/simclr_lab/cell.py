@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+IMPORTED_FROM = "imported_from"
+"""Tag of a record that came out of a snapshot, naming it."""
+
 
 class State(StrEnum):
     """Where a cell stands. A cell without a record is ``missing``."""
@@ -44,6 +47,8 @@ class CellRecord:
 
     ``evaluations`` maps a protocol's name to the key of its settings; ``recipe`` and ``metrics``
     map dotted names to values; ``tags`` hold provenance (versions, hardware, commit, ...).
+    ``last_attempt`` is the highest attempt of the key that was ever recorded; ``reopened`` is a
+    later attempt that is not finished yet, beside this one, which counts until it is.
     """
 
     key: str
@@ -60,8 +65,19 @@ class CellRecord:
     threads: int | None = None
     attempt: int = 0
     reason: str | None = None
+    reason_kind: str | None = None
+    failure: str = ""  # last lines of a failed cell's log; the ledger keeps them in a file
+    encoder_sha256: str | None = None
+    replay_of: str | None = None  # the run that this one repeats; the ledger does not read it
     tags: Mapping[str, str] = field(default_factory=dict)
     run_id: str | None = None
+    last_attempt: int = 0
+    reopened: "CellRecord | None" = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the record was imported: its files are in another store."""
+        return IMPORTED_FROM in self.tags
 
 
 @dataclass(frozen=True)
@@ -87,3 +103,4 @@ class StudyRecord:
     metric: str
     cells: tuple[StudyCell, ...] = ()
     definition: str = ""  # the study file's text
+    launches: Mapping[str, str] = field(default_factory=dict)  # UTC time -> what was launched

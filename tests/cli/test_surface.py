@@ -10,9 +10,20 @@ from simclr_lab.cli.app import app
 from simclr_lab.cli.request import Request, check, parse_assignments, parse_seeds
 from simclr_lab.fields import FieldError
 
+LAUNCH = {
+    *("scale", "set_", "seeds", "workers"),
+    *("retry_failed", "force", "no_diff", "dry_run"),
+}
 PROMISED = {
-    "run": {"study", "scale", "set_", "seeds", "workers", "retry_failed", "dry_run"},
-    "pretrain": {"scale", "set_", "seeds", "workers", "retry_failed", "dry_run"},
+    "run": {"study", *LAUNCH},
+    "pretrain": LAUNCH,
+    "status": {"study", "scale", "set_", "seeds", "json"},
+    "replay": {"key", "no_diff"},
+    "forget": {"target", "scale", "set_", "force", "dry_run"},
+    "clean": {"older_than", "dry_run"},
+    "export": {"path"},
+    "import": {"path"},
+    "migrate": set(),
     "data fetch": {"name", "offline"},
     "data verify": {"name"},
     "data register": {"name", "folder", "size", "metric"},

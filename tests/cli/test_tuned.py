@@ -8,9 +8,9 @@ from pretended import finished
 from typer.testing import CliRunner
 
 from simclr_lab.cell import CellRecord, EpochReport, State, StudyCell, StudyRecord
+from simclr_lab.cli import planning
 from simclr_lab.cli.app import app
 from simclr_lab.cli.request import Request, check
-from simclr_lab.cli.run import _planned
 from simclr_lab.cli.tuned import TunedPlan, plan_tuned, superseded, tuned_record
 from simclr_lab.data.sources import dataset_digest
 from simclr_lab.spaces.ablation import Ablation
@@ -48,7 +48,10 @@ def planned(path: Path, known: dict[str, CellRecord], seeds: str | None = None) 
     checked = check(Request(path, "demo", seeds=seeds))
     assert isinstance(checked.study, Ablation)
     plan = plan_tuned(
-        checked, checked.study, known, lambda replicates, k: _planned(checked, replicates, k)
+        checked,
+        checked.study,
+        known,
+        lambda replicates, k: planning.planned(checked, replicates, k),
     )
     assert plan is not None
     return plan
@@ -59,7 +62,7 @@ def recorded(cell: PlannedCell, accuracy: float = 40.0) -> CellRecord:
     record = finished(cell, {"linear/val_top1": accuracy, "linear/test_top1": 50 - accuracy})
     record = replace(record, data_digest=dataset_digest("cifar10"), world_size=1, threads=1)
     runs = MlflowRuns(Ledger().tracking_uri)
-    runs.run_of(record)
+    runs.start(record)
     runs.report(cell.key, [EpochReport(3, 141, 1_700_000_000_000, record.metrics)])
     runs.finish(record)
     return record
@@ -69,7 +72,7 @@ def test_ten_seeds_of_which_three_are_finished_are_seven_to_run(own_home, study:
     study.write_text(PLAIN)
     checked = check(Request(study, "demo"))
     arms = checked.study.arms(checked.base, "demo")
-    for cell in _planned(
+    for cell in planned(
         checked, [Replicate(a.label, s, a.recipe) for a in arms for s in (0, 1, 2)], {}
     ):
         recorded(cell)

@@ -5,7 +5,6 @@ from simclr_lab.recipes import named_recipe
 from simclr_lab.tracking.cell_listener import TrackerListener
 from simclr_lab.tracking.tracker import MemoryTracker
 from simclr_lab.training.events import (
-    FAILURE_KIND,
     CellEnded,
     CellEpoch,
     CellFailed,
@@ -57,7 +56,8 @@ def test_a_cell_that_never_started_has_a_record_of_its_failure() -> None:
     assert [record.state for record in tracker.started] == [State.RUNNING]
     (failed,) = tracker.finished
     assert (failed.state, failed.reason) == (State.FAILED, "out of memory")
-    assert failed.tags == {"hardware": "x", FAILURE_KIND: "out_of_memory"}
+    assert failed.tags == {"hardware": "x"}
+    assert failed.reason_kind == "out_of_memory"
 
 
 def test_an_interrupt_leaves_running_cells_unfinished() -> None:

@@ -1,5 +1,6 @@
 """Leases: one holder, named; gone with its process however it died."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from simclr_lab.tracking.lease import Lease, LeaseHeld
+from simclr_lab.tracking.lease import Lease, LeaseHeld, all_leases, held
+from simclr_lab.tracking.unfit import HomeUnfit
 
 HOLD = (
     "import sys, time; from pathlib import Path; from simclr_lab.tracking.lease import Lease;"
@@ -64,3 +66,39 @@ def test_any_name_makes_a_file(tmp_path: Path) -> None:
     assert lease.acquire()
     assert not Lease("study-x-demo+data.folder='a/b'", tmp_path).acquire()
     lease.release()
+
+
+def test_a_forgotten_lease_leaves_no_file_and_excludes_as_before(tmp_path: Path) -> None:
+    lease, waiting = Lease("cell", tmp_path), Lease("cell", tmp_path)
+    assert lease.acquire()
+    assert all_leases(tmp_path) == ["cell"]
+    assert not waiting.acquire()
+    lease.forget()
+    assert list(tmp_path.iterdir()) == []
+    with waiting:
+        assert not Lease("cell", tmp_path).acquire()
+
+
+def test_held_names_the_holder(tmp_path: Path) -> None:
+    assert held(folder=tmp_path) is None
+    with Lease("study-a.b-demo", tmp_path):
+        assert f"pid {os.getpid()}" in (held("study-", tmp_path) or "")
+        assert held("cell-", tmp_path) is None
+    assert held(folder=tmp_path) is None
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HomeUnfit, match="cannot be written"):
+        Lease("cell", tmp_path / "file").acquire()
+
+
+def test_a_full_disk_is_named_and_the_lease_is_given_back(tmp_path: Path, monkeypatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(HomeUnfit, match="No space left"):
+            Lease("cell", tmp_path).acquire()
+    assert Lease("cell", tmp_path).acquire()

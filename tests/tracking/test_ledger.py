@@ -1,15 +1,19 @@
 """The ledger on a real sqlite MLflow: what is written is read, and saying it twice adds nothing."""
 
 import json
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
 
 from simclr_lab.cell import CellRecord, EpochReport, Outcome, State, StudyCell, StudyRecord
 from simclr_lab.recipes import named_recipe
+from simclr_lab.tracking import ledger as ledger_module
 from simclr_lab.tracking import mlflow_tracker, schema
 from simclr_lab.tracking.ledger import Ledger, LedgerUnavailable
 from simclr_lab.tracking.mlflow_runs import MlflowRuns
@@ -232,6 +236,27 @@ def test_a_ledger_that_cannot_be_reached_is_named(tmp_path) -> None:
     for uri in ("http://127.0.0.1:9", f"sqlite:///{tmp_path}", f"sqlite:///{tmp_path}/text.db"):
         with pytest.raises(LedgerUnavailable, match="cannot be reached"):
             Ledger(uri).reachable()
+
+
+def test_an_sqlite_file_that_cannot_be_written_may_still_be_read(uri: str, monkeypatch) -> None:
+    Ledger().reachable(write=True)
+    connect = sqlite3.connect
+
+    def read_only(path: Path, timeout: float) -> sqlite3.Connection:
+        return connect(f"file:{path}?mode=ro", timeout=timeout, uri=True)
+
+    monkeypatch.setattr(sqlite3, "connect", read_only)
+    Ledger().reachable()
+    with pytest.raises(LedgerUnavailable, match="readonly"):
+        Ledger().reachable(write=True)
+
+
+def test_a_ledger_that_somebody_writes_to_is_there(uri: str, monkeypatch) -> None:
+    monkeypatch.setattr(ledger_module, "_PROBE_SECONDS", 0.1)
+    Ledger().reachable(write=True)
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as other:
+        other.execute("begin immediate")
+        Ledger().reachable(write=True)
 
 
 def test_long_values_keep_within_the_ledgers_limits(uri: str) -> None:

@@ -14,7 +14,7 @@ from simclr_lab.cell import Outcome, State
 from simclr_lab.fields import FieldError
 from simclr_lab.spaces.costs import COSTS
 from simclr_lab.spaces.domain import Choice, Range
-from simclr_lab.training.events import FAILURE_KIND, CellFailed, CellStopped, FailureKind
+from simclr_lab.training.events import CellFailed, CellStopped, FailureKind
 from simclr_lab.tuning.plan import PlannedCell
 from simclr_lab.tuning.verdicts import MEMORY
 
@@ -67,7 +67,7 @@ def test_a_failed_cell_is_told_its_kind_again_and_retried_on_request(tmp_path: P
     source = sweep(world, tmp_path / "journal", 1)
     cell = source.next_cell()
     failed = world.leave(cell, State.FAILED)
-    world.records[cell.key].__dict__["tags"] = {FAILURE_KIND: "out_of_memory"}
+    world.records[cell.key].__dict__["reason_kind"] = "out_of_memory"
     source.ended(cell, CellFailed(failed.key, "too big", FailureKind.OUT_OF_MEMORY))
     # The same cell, proposed by another sweep, is not run there either.
     other = sweep(world, tmp_path / "other", 1)

@@ -47,6 +47,35 @@ def test_a_finished_cell_that_lacks_an_evaluation_is_only_evaluated() -> None:
     assert action(diverged) is Action.REUSE
 
 
+def planned(known: CellRecord | None, **options: object) -> tuple[Action, int, int]:
+    ledger = {known.key: known} if known else {}
+    cell = plan_cell(Replicate("a", 0, RECIPE), ledger, data_digest=DIGEST, **options)
+    return cell.action, cell.attempt, cell.workers
+
+
+def test_force_opens_a_new_attempt_of_what_has_an_end() -> None:
+    finished = record(State.FINISHED, attempt=1, last_attempt=3, world_size=2)
+    assert planned(finished, force=True) == (Action.RUN, 4, 1)  # nothing of it is continued
+    assert planned(finished, force=True, newest_attempt=lambda key: 7) == (Action.RUN, 8, 1)
+    assert planned(record(State.FAILED), force=True)[:2] == (Action.RUN, 1)
+    assert planned(record(State.UNFINISHED, attempt=1), force=True)[:2] == (Action.CONTINUE, 1)
+    assert planned(None, force=True)[:2] == (Action.RUN, 0)
+
+
+def test_a_plain_launch_goes_on_with_an_attempt_that_was_interrupted() -> None:
+    later = record(State.UNFINISHED, attempt=1, world_size=2)
+    finished = record(State.FINISHED, reopened=later, last_attempt=1)
+    assert planned(finished) == (Action.CONTINUE, 1, 2)
+    assert planned(finished, force=True) == (Action.CONTINUE, 1, 2)
+    failed = record(State.FINISHED, reopened=record(State.FAILED, attempt=1), last_attempt=1)
+    assert planned(failed)[:2] == (Action.REUSE, 0)
+    assert planned(failed, retry_failed=True)[:2] == (Action.CONTINUE, 1)
+
+
+def test_files_that_the_ledger_does_not_know_are_gone_on_with() -> None:
+    assert planned(None, newest_attempt=lambda key: 2)[:2] == (Action.RUN, 2)
+
+
 def test_a_continued_cell_keeps_its_world_size() -> None:
     known = record(State.UNFINISHED, world_size=2)
     cell = plan_cell(Replicate("a", 0, RECIPE), {known.key: known}, data_digest=DIGEST, workers=1)

@@ -128,6 +128,10 @@ def test_a_failing_cell_keeps_its_reason_and_the_others_go_on(tmp_path: Path) ->
     record = Ledger(f"sqlite:///{tmp_path / 'mlflow.db'}").cells()[key]
     assert record.state is State.FAILED
     assert "NotADirectoryError" in (record.reason or "")
+    assert record.reason_kind == "error"
+    log = Ledger(f"sqlite:///{tmp_path / 'mlflow.db'}").text(record.run_id, "failure.txt")
+    assert log.startswith("Traceback")
+    assert "NotADirectoryError" in log.splitlines()[-1]
     (tmp_path / "storage" / "cells" / key).unlink()
     code, output = run(command(path, "--seeds", "0"), tmp_path)
     assert code == 1

@@ -106,7 +106,12 @@ def test_a_process_that_grew_begins_no_other_cell(monkeypatch) -> None:
 def test_a_failure_is_an_end_with_a_reason_and_the_last_of_its_process(monkeypatch) -> None:
     trial = trial_of(monkeypatch, bad)
     events = run_cell(trial)
-    assert events[-1] == CellFailed(planned_cell(0).key, "OSError: disk full", FailureKind.ERROR)
+    end = events[-1]
+    assert isinstance(end, CellFailed)
+    assert (end.key, end.reason) == (planned_cell(0).key, "OSError: disk full")
+    assert end.kind is FailureKind.ERROR
+    assert end.log.startswith("Traceback")
+    assert end.log.endswith("OSError: disk full")
     next_cell(trial, 1)
     with pytest.raises(WornProcess):
         trial.step()

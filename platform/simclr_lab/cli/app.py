@@ -27,6 +27,8 @@ DryRun = Annotated[bool, typer.Option(help="print the plan and stop")]
 DatasetName = Annotated[
     str, typer.Argument(help="cifar10, cifar100, fashion_mnist or a registered folder")
 ]
+Force = Annotated[bool, typer.Option(help="finished and failed cells again, as new attempts")]
+NoDiff = Annotated[bool, typer.Option("--no-diff", help="do not record changes of tracked files")]
 
 
 @app.command()
@@ -37,10 +39,12 @@ def run(
     seeds: Seeds = None,
     workers: Workers = 1,
     retry_failed: RetryFailed = False,
+    force: Force = False,
+    no_diff: NoDiff = False,
     dry_run: DryRun = False,
 ) -> None:
     """Run what is missing of an ablation or a sweep; what is done is reused."""
-    _run(study, scale, set_, seeds, workers, retry_failed, dry_run)
+    _run(study, scale, set_, seeds, workers, retry_failed, force, no_diff, dry_run)
 
 
 @app.command()
@@ -50,10 +54,12 @@ def pretrain(
     seeds: Seeds = None,
     workers: Workers = 1,
     retry_failed: RetryFailed = False,
+    force: Force = False,
+    no_diff: NoDiff = False,
     dry_run: DryRun = False,
 ) -> None:
     """Pretrain and evaluate one recipe, recorded and resumed like any cell of a study."""
-    _run(None, scale, set_, seeds, workers, retry_failed, dry_run)
+    _run(None, scale, set_, seeds, workers, retry_failed, force, no_diff, dry_run)
 
 
 def _run(
@@ -63,12 +69,101 @@ def _run(
     seeds: str | None,
     workers: int,
     retry_failed: bool,
+    force: bool,
+    no_diff: bool,
     dry_run: bool,
 ) -> None:
     from simclr_lab.cli.request import Request
     from simclr_lab.cli.run import run_study
 
-    run_study(Request(path, scale, tuple(assignments or ()), seeds, workers, retry_failed, dry_run))
+    run_study(
+        Request(
+            path,
+            scale,
+            tuple(assignments or ()),
+            seeds,
+            workers=workers,
+            retry_failed=retry_failed,
+            dry_run=dry_run,
+            force=force,
+            diff=not no_diff,
+        )
+    )
+
+
+@app.command()
+def status(
+    study: Annotated[Path, typer.Argument(help="a study file, search_spaces/**/*.toml")],
+    scale: Scale,
+    set_: Assignments = None,
+    seeds: Seeds = None,
+    json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+) -> None:
+    """Show a study's cells: finished, running, failed and why, missing; and what run would do."""
+    from simclr_lab.cli.request import Request
+    from simclr_lab.cli.status import show_status
+
+    show_status(Request(study, scale, tuple(set_ or ()), seeds), as_json=json)
+
+
+@app.command()
+def replay(
+    key: Annotated[str, typer.Argument(help="a finished cell's key, or its beginning")],
+    no_diff: NoDiff = False,
+) -> None:
+    """Run a finished cell again beside its record and compare: identical, within, different."""
+    from simclr_lab.cli.replay import replay_cell
+
+    replay_cell(key, diff=not no_diff)
+
+
+@app.command()
+def forget(
+    target: Annotated[str, typer.Argument(help="with --scale a study, else a cell's key")],
+    scale: Annotated[str | None, typer.Option(help="the study's scale")] = None,
+    set_: Assignments = None,
+    force: Annotated[bool, typer.Option(help="cells that other studies list too")] = False,
+    dry_run: Annotated[bool, typer.Option(help="say what would go and stop")] = False,
+) -> None:
+    """Remove records with their encoders and leases; a sweep's Optuna trials with it."""
+    from simclr_lab.cli.forget import forget_target
+
+    forget_target(target, scale, tuple(set_ or ()), force=force, dry_run=dry_run)
+
+
+@app.command()
+def clean(
+    older_than: Annotated[float, typer.Option(min=0, help="hours that it lay untouched")] = 24.0,
+    dry_run: Annotated[bool, typer.Option(help="say what would go and stop")] = False,
+) -> None:
+    """Remove files that no record points to; never a recorded encoder."""
+    from simclr_lab.cli.clean import clean_home
+
+    clean_home(older_than, dry_run=dry_run)
+
+
+@app.command()
+def export(path: Annotated[Path, typer.Argument(help="a Parquet file to write")]) -> None:
+    """Write the ledger into one file: every cell with its history, every study."""
+    from simclr_lab.cli.snapshot import export_ledger
+
+    export_ledger(path)
+
+
+@app.command("import")
+def import_(path: Annotated[Path, typer.Argument(help="a file that export wrote")]) -> None:
+    """Add another ledger's records to this one; what is finished here stays as it is."""
+    from simclr_lab.cli.snapshot import import_ledger
+
+    import_ledger(path)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring a ledger that an older version wrote up to date."""
+    from simclr_lab.cli.migrate import migrate_ledger
+
+    migrate_ledger()
 
 
 @data_app.command()

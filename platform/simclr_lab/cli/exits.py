@@ -1,11 +1,15 @@
 """How commands end: exit codes, and one clear message for what went wrong."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import NoReturn
 
 import typer
 from rich.console import Console
+
+from simclr_lab.tracking.unfit import UNWRITABLE, Unfit
 
 
 class Exit(IntEnum):
@@ -26,6 +30,19 @@ def leave(code: Exit, message: str) -> NoReturn:
     """Print one message to standard error and end the command."""
     errors.print(message, markup=False)
     raise typer.Exit(int(code))
+
+
+@contextmanager
+def unfit_is_exit_4() -> Iterator[None]:
+    """Say what makes the environment unfit, in one line, and leave."""
+    try:
+        yield
+    except Unfit as error:
+        leave(Exit.UNFIT, str(error))
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        leave(Exit.UNFIT, f"{error.filename or 'the home'} cannot be used: {error.strerror}")
 
 
 def interactive() -> bool:

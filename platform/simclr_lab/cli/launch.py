@@ -14,7 +14,7 @@ from simclr_lab.tracking.home import storage
 from simclr_lab.tracking.lease import Lease
 from simclr_lab.tracking.ledger import Ledger
 from simclr_lab.tracking.mlflow_tracker import MlflowTracker
-from simclr_lab.tracking.provenance import provenance
+from simclr_lab.tracking.provenance import git_diff, provenance
 from simclr_lab.training.cluster import connect, disconnect, slots
 from simclr_lab.tuning.listening import CellListener
 from simclr_lab.tuning.plan import PlannedCell
@@ -35,19 +35,24 @@ class Launch:
         ledger: what has been run.
         dataset: name of the dataset.
         targets: names of the datasets that encoders are transferred to.
+        diff: keep the changes of tracked files with every cell.
+        replay_of: the run that this launch repeats; a replay belongs to no study.
     """
 
     record: StudyRecord
     ledger: Ledger
     dataset: str
     targets: tuple[str, ...] = ()
+    diff: bool = True
+    replay_of: str | None = None
     _places: dict[str, StudyCell] = field(init=False)
     _tracker: MlflowTracker = field(init=False)
     _progress: StudyProgress | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._places = {place.key: place for place in self.record.cells}
-        self._tracker = MlflowTracker(self.ledger.tracking_uri)
+        diff = git_diff() if self.diff else ""
+        self._tracker = MlflowTracker(self.ledger.tracking_uri, diff=diff)
 
     def run(self, source: CellSource, *, reused: int) -> StudyProgress:
         """Run what the source hands out; returns the counts. Exits 3 on an interrupt."""
@@ -55,13 +60,18 @@ class Launch:
             output, source.remaining(), reused, self.record.metric, interactive()
         )
         self._progress = progress
-        self._tracker.open_study(self.record)
+        if self.replay_of is None:
+            self._tracker.open_study(self.record)
         if source.remaining():
             data = require_dataset(self.dataset)
             for name in self.targets:  # had now, or no worker could evaluate its cell
                 require_dataset(name)
             listener = TrackerListener(
-                self._tracker, self.record.scale, data.digest, tags=provenance()
+                self._tracker,
+                self.record.scale,
+                data.digest,
+                tags=provenance(),
+                replay_of=self.replay_of,
             )
             try:
                 self._run(source, data, [listener, progress])
@@ -147,7 +157,7 @@ def judge_orphans(ledger: Ledger, known: dict[str, CellRecord]) -> dict[str, Cel
     """
     orphans = []
     for key, record in known.items():
-        if record.state is not State.RUNNING:
+        if State.RUNNING not in (record.state, record.reopened and record.reopened.state):
             continue
         lease = Lease(f"cell-{key}")
         if lease.acquire():

@@ -33,6 +33,8 @@ class Request:
     workers: int = 1
     retry_failed: bool = False
     dry_run: bool = False
+    force: bool = False
+    diff: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,15 @@ class Checked:
     @property
     def scale(self) -> str:
         """The scale's name, with what ``--set`` changed: records of both must not be mixed."""
-        name = "+".join([self.request.scale, *sorted(self.request.assignments)])
-        if len(name) <= MAX_SCALE_NAME:
-            return name
-        return f"{self.request.scale}+{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+        return scale_name(self.request.scale, self.request.assignments)
+
+
+def scale_name(scale: str, assignments: tuple[str, ...]) -> str:
+    """A scale's name in the ledger, with what ``--set`` changed."""
+    name = "+".join([scale, *sorted(assignments)])
+    if len(name) <= MAX_SCALE_NAME:
+        return name
+    return f"{scale}+{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def check(request: Request) -> Checked:

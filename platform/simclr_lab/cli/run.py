@@ -1,16 +1,17 @@
 """``simclr-lab run``: read and check, plan against the ledger, and only then launch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
 from simclr_lab.cell import CellRecord, State, StudyRecord
-from simclr_lab.cli.exits import Exit, leave, output
+from simclr_lab.cli.exits import Exit, leave, output, unfit_is_exit_4
 from simclr_lab.cli.launch import Launch, hold_study, judge_orphans
 from simclr_lab.cli.plan_view import show_plan, worker_hours
+from simclr_lab.cli.planning import plan_ablation, planned
 from simclr_lab.cli.progress import StudyProgress
 from simclr_lab.cli.request import Checked, Request, check
 from simclr_lab.cli.tuned import (
@@ -29,18 +30,12 @@ from simclr_lab.spaces.errors import StudyError
 from simclr_lab.spaces.files import Study
 from simclr_lab.spaces.search import PRUNING_METRIC
 from simclr_lab.spaces.sweep import Sweep
-from simclr_lab.tracking.home import sweeps
-from simclr_lab.tracking.ledger import Ledger, LedgerUnavailable
+from simclr_lab.tracking.home import storage, sweeps
+from simclr_lab.tracking.ledger import Ledger
+from simclr_lab.training.attempts import newest_attempt
 from simclr_lab.tuning.optuna_source import OptunaSource
 from simclr_lab.tuning.optuna_study import open_study
-from simclr_lab.tuning.plan import (
-    Action,
-    PlannedCell,
-    Replicate,
-    plan_cell,
-    plan_cells,
-    reference_replicates,
-)
+from simclr_lab.tuning.plan import Action, PlannedCell, Replicate, plan_cell
 from simclr_lab.tuning.samplers import make_pruner
 from simclr_lab.tuning.source import AblationSource
 
@@ -54,12 +49,20 @@ def run_study(request: Request) -> None:
         checked = check(request)
     except (StudyError, FieldError) as error:
         leave(Exit.BAD_INPUT, str(error))
+    if request.force and isinstance(checked.study, Sweep):
+        leave(
+            Exit.BAD_INPUT,
+            "--force opens new attempts of an ablation's cells; a sweep's trials are told already. "
+            f"To search anew: simclr-lab forget {checked.study.name} --scale {request.scale}",
+        )
+    with unfit_is_exit_4():
+        _run_checked(checked)
+
+
+def _run_checked(checked: Checked) -> NoReturn:
     ledger = Ledger()
-    try:
-        ledger.reachable()
-    except LedgerUnavailable as error:
-        leave(Exit.UNFIT, str(error))
-    if request.dry_run:
+    ledger.reachable(write=not checked.request.dry_run)
+    if checked.request.dry_run:
         _plan_only(checked, ledger)
         raise typer.Exit(Exit.DONE)
     lease = hold_study(checked.study.name, checked.scale)
@@ -76,40 +79,12 @@ def run_study(request: Request) -> None:
     raise typer.Exit(code)
 
 
-def _replicates(checked: Checked, study: Ablation) -> list[Replicate]:
-    """Every arm with every seed, then the rows without pretraining."""
-    arms = study.arms(checked.base, checked.request.scale)
-    replicates = [Replicate(arm.label, seed, arm.recipe) for seed in checked.seeds for arm in arms]
-    if study.references:
-        base = study.base_at(checked.base, checked.request.scale)
-        replicates += reference_replicates(base, checked.seeds)
-    return replicates
-
-
-def _plan_ablation(
-    checked: Checked, study: Ablation, known: Mapping[str, CellRecord]
-) -> list[PlannedCell]:
-    return _planned(checked, _replicates(checked, study), known)
-
-
-def _planned(
-    checked: Checked, replicates: Sequence[Replicate], known: Mapping[str, CellRecord]
-) -> list[PlannedCell]:
-    return plan_cells(
-        replicates,
-        known,
-        data_digest=dataset_digest(checked.base.data.dataset),
-        workers=checked.request.workers,
-        retry_failed=checked.request.retry_failed,
-    )
-
-
 def _plan_tuned(
     checked: Checked, study: Ablation, known: Mapping[str, CellRecord]
 ) -> TunedPlan | None:
     """The plan of an ablation that tunes nuisance fields; None for one that does not."""
     with _wrong_in(study):
-        return plan_tuned(checked, study, known, partial(_planned, checked))
+        return plan_tuned(checked, study, known, partial(planned, checked))
 
 
 @contextmanager
@@ -129,7 +104,7 @@ def _plan_only(checked: Checked, ledger: Ledger) -> None:
         if (plan := _plan_tuned(checked, study, known)) is not None:
             show_tuned_plan(title, plan, known)
             return
-        cells = _plan_ablation(checked, study, known)
+        cells = plan_ablation(checked, study, known)
         show_plan(title, cells, worker_hours(cells, known))
         return
     place = ledger.study(study.name, checked.scale)
@@ -156,12 +131,19 @@ def _record(checked: Checked, cells: list[PlannedCell]) -> StudyRecord:
     )
 
 
+def _launch(checked: Checked, ledger: Ledger, record: StudyRecord) -> Launch:
+    dataset, diff = checked.base.data.dataset, checked.request.diff
+    return Launch(record, ledger, dataset, checked.targets, diff=diff)
+
+
 def _run_ablation(
     checked: Checked, study: Ablation, ledger: Ledger, known: Mapping[str, CellRecord]
 ) -> int:
-    cells = _plan_ablation(checked, study, known)
+    cells = plan_ablation(checked, study, known)
     show_plan(f"{study.name} at scale {checked.scale}", cells, worker_hours(cells, known))
-    launch = Launch(_record(checked, cells), ledger, checked.base.data.dataset, checked.targets)
+    if checked.request.force:
+        output.print("If this launch is stopped, the same command without --force continues it.")
+    launch = _launch(checked, ledger, _record(checked, cells))
     source = AblationSource(cells, launch.surroundings())
     failed = sum(cell.action is Action.FAILED for cell in cells)
     return _end(launch.run(source, reused=len(cells) - source.remaining() - failed), failed)
@@ -174,7 +156,7 @@ def _run_tuned(
     earlier = ledger.study(checked.study.name, checked.scale)
     places = earlier.cells if earlier else ()
     record = tuned_record(_record(checked, []), plan, places, known)
-    launch = Launch(record, ledger, checked.base.data.dataset, checked.targets)
+    launch = _launch(checked, ledger, record)
     with _wrong_in(checked.study):
         source = tuned_source(checked, plan, places, launch.surroundings())
     failed = sum(cell.action is Action.FAILED for cell in plan.cells)
@@ -187,7 +169,7 @@ def _run_tuned(
 def _run_sweep(checked: Checked, study: Sweep, ledger: Ledger) -> int:
     base = study.base_at(checked.base, checked.request.scale)
     digest = dataset_digest(base.data.dataset)
-    launch = Launch(_record(checked, []), ledger, base.data.dataset, checked.targets)
+    launch = _launch(checked, ledger, _record(checked, []))
     outside = launch.surroundings()
 
     def key(replicate: Replicate) -> str:
@@ -200,6 +182,7 @@ def _run_sweep(checked: Checked, study: Sweep, ledger: Ledger) -> int:
             data_digest=digest,
             workers=checked.request.workers,
             retry_failed=checked.request.retry_failed,
+            newest_attempt=lambda key: newest_attempt(storage(), key),
         )
 
     try:

@@ -7,7 +7,6 @@ from simclr_lab.cell import CellRecord, State
 from simclr_lab.identity import METHOD_VERSION
 from simclr_lab.tracking.tracker import Tracker
 from simclr_lab.training.events import (
-    FAILURE_KIND,
     CellEnded,
     CellEpoch,
     CellEvent,
@@ -27,12 +26,14 @@ class TrackerListener:
         scale: the scale that the study is laid over.
         data_digest: digest of the dataset.
         tags: provenance, the same for every cell of this launch.
+        replay_of: the run that this launch repeats, if it is a replay.
     """
 
     tracker: Tracker
     scale: str
     data_digest: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    replay_of: str | None = None
     records: dict[str, CellRecord] = field(init=False, default_factory=dict)
 
     def heard(self, task: CellTask, event: CellEvent) -> None:
@@ -59,6 +60,7 @@ class TrackerListener:
                     outcome=event.outcome,
                     evaluations=event.evaluations,
                     metrics=event.metrics,
+                    encoder_sha256=event.encoder_sha256,
                 )
                 if event.arrays:
                     self.tracker.keep(task.key, event.arrays)
@@ -66,8 +68,13 @@ class TrackerListener:
             case CellFailed():
                 if task.key not in self.records:
                     self.tracker.start(record)
-                tags = {**record.tags, FAILURE_KIND: event.kind.value}
-                record = replace(record, state=State.FAILED, reason=event.reason, tags=tags)
+                record = replace(
+                    record,
+                    state=State.FAILED,
+                    reason=event.reason,
+                    reason_kind=event.kind.value,
+                    failure=event.log,
+                )
                 self.tracker.finish(record)
             case CellStopped():
                 record = replace(record, state=event.state)
@@ -90,5 +97,7 @@ class TrackerListener:
             scale=self.scale,
             data_digest=self.data_digest,
             method_version=METHOD_VERSION,
+            attempt=task.attempt,
+            replay_of=self.replay_of,
             tags=self.tags,
         )

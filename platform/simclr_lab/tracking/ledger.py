@@ -4,8 +4,9 @@ import json
 import sqlite3
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,12 @@ from numpy.typing import NDArray
 from simclr_lab.cell import CellRecord, Outcome, State, StudyRecord
 from simclr_lab.spaces.tree import parse_assignment
 from simclr_lab.tracking import home, schema
-from simclr_lab.tracking.mlflow_runs import MlflowRuns, read_arrays, read_cells
+from simclr_lab.tracking.mlflow_runs import MlflowRuns, read_arrays, read_cells, read_text
+from simclr_lab.tracking.unfit import LedgerUnavailable, LedgerUnreadable
 
-_PAGE = 1000
+__all__ = ["Ledger", "LedgerUnavailable", "LedgerUnreadable"]
+
 _PROBE_SECONDS = 5.0
-_KEYS_PER_QUERY = 50
-
-
-class LedgerUnavailable(RuntimeError):  # noqa: N818 - reads as what it says
-    """The ledger cannot be reached; the message names it and the reason."""
-
-    def __init__(self, uri: str, reason: str) -> None:
-        super().__init__(f"the ledger at {uri} cannot be reached: {reason}")
 
 
 class Ledger:
@@ -50,86 +45,138 @@ class Ledger:
         """MLflow's own client."""
         return self.runs_client.client
 
-    def reachable(self) -> None:
-        """Raises LedgerUnavailable, after seconds at most, if the ledger does not answer."""
+    def reachable(self, *, write: bool = False) -> None:
+        """Raises LedgerUnavailable, after seconds at most, if the ledger does not answer.
+
+        Also if it is written in another schema and, where ``write`` is asked for, if it is an
+        sqlite file that cannot be written.
+        """
         try:
             if self.tracking_uri.startswith("http"):
                 with urllib.request.urlopen(f"{self.tracking_uri}/health", timeout=_PROBE_SECONDS):
                     pass
             else:
-                _probe_sqlite(self.tracking_uri)
-                self.client.search_experiments(max_results=1)
+                _probe_sqlite(self.tracking_uri, write)
+            for found in self.other_schemas():
+                raise LedgerUnreadable(self.tracking_uri, found, schema.SCHEMA)
+        except LedgerUnreadable:
+            raise
         except (OSError, urllib.error.URLError, ValueError, sqlite3.Error) as error:
             raise LedgerUnavailable(self.tracking_uri, str(error)) from error
         except Exception as error:  # sqlalchemy's and MLflow's own, by whatever name
             reason = str(error).strip().splitlines()[0]
             raise LedgerUnavailable(self.tracking_uri, reason) from error
 
+    def other_schemas(self, current: str = schema.SCHEMA) -> list[str]:
+        """Schemas of runs other than the current one, each once, in order."""
+        ids = [experiment.experiment_id for experiment in self.client.search_experiments()]
+        found: list[str] = []
+        while True:
+            tag = f"tags.`{schema.TAG_SCHEMA}`"
+            text = " and ".join(f"{tag} != '{known}'" for known in (current, *found))
+            page = self.client.search_runs(ids, text, max_results=1)
+            if not page:
+                return sorted(found)
+            found.append(page[0].data.tags[schema.TAG_SCHEMA])
+
     def cells(self, keys: Sequence[str] | None = None) -> dict[str, CellRecord]:
         """Key -> record, of all cells or of those asked for.
 
-        Where two runs hold one key, a finished one counts before others, then the newest.
+        Where several attempts hold one key, a finished one counts before others, then the newest;
+        a later attempt that is not finished is the record's ``reopened``.
         """
-        found: dict[str, CellRecord] = {}
-        for run in sorted(self._cell_runs(keys), key=_preference):
-            record = to_record(run)
-            found[record.key] = record
-        return found
+        every: dict[str, list[Run]] = {}
+        for run in self._cell_runs(keys):
+            every.setdefault(run.data.tags[schema.TAG_KEY], []).append(run)
+        found = {key: _live_record(runs) for key, runs in every.items()}
+        return {key: record for key, record in found.items() if record is not None}
+
+    def replays(self, key: str) -> list[CellRecord]:
+        """Runs that repeated a cell, the oldest first."""
+        runs = [r for r in self._cell_runs([key]) if schema.TAG_REPLAY_OF in r.data.tags]
+        return [to_record(run) for run in sorted(runs, key=_attempt)]
+
+    def attempts_in_use(self) -> set[tuple[str, int]]:
+        """(key, attempt) whose files may be read again: of records, and of replays under way."""
+        used = set()
+        for key, record in self.cells().items():
+            used |= {(key, each.attempt) for each in (record, record.reopened) if each is not None}
+        under_way = {State.RUNNING, State.UNFINISHED}
+        for run in self._cell_runs(None):
+            if schema.TAG_REPLAY_OF in run.data.tags and to_record(run).state in under_way:
+                used.add((run.data.tags[schema.TAG_KEY], _attempt(run)[0]))
+        return used
 
     def _cell_runs(self, keys: Sequence[str] | None) -> Iterator[Run]:
-        kind = f"tags.`{schema.TAG_KIND}` = '{schema.KIND_CELL}'"
+        kind = {schema.TAG_KIND: schema.KIND_CELL}
         if keys is None:
             yield from self._search(kind)
             return
-        wanted = list(dict.fromkeys(keys))
-        for start in range(0, len(wanted), _KEYS_PER_QUERY):
-            for key in wanted[start : start + _KEYS_PER_QUERY]:
-                yield from self._search(f"{kind} and tags.`{schema.TAG_KEY}` = '{key}'")
+        for key in dict.fromkeys(keys):
+            yield from self._search(kind | {schema.TAG_KEY: key})
 
-    def _search(self, text: str, experiments: Sequence[str] | None = None) -> Iterator[Run]:
-        ids = experiments or [e.experiment_id for e in self.client.search_experiments()]
-        token = None
-        while True:
-            page = self.client.search_runs(ids, text, max_results=_PAGE, page_token=token)
-            for run in page:
-                tags = run.data.tags
-                if schema.TAG_SUPERSEDED_BY not in tags and schema.TAG_REPLAY_OF not in tags:
-                    yield run
-            token = page.token
-            if not token:
-                return
+    def _search(
+        self, filters: Mapping[str, str], experiments: Sequence[str] | None = None
+    ) -> Iterator[Run]:
+        for run in self.runs_client.search(filters, experiments):
+            found = run.data.tags.get(schema.TAG_SCHEMA, schema.SCHEMA)
+            if found != schema.SCHEMA:
+                raise LedgerUnreadable(self.tracking_uri, found, schema.SCHEMA)
+            yield run
 
     def study(self, name: str, scale: str) -> StudyRecord | None:
         """A study's parent run with its cells."""
         experiment = self.client.get_experiment_by_name(scale)
         if experiment is None:
             return None
-        text = (
-            f"tags.`{schema.TAG_KIND}` = '{schema.KIND_STUDY}' "
-            f"and tags.`{schema.TAG_STUDY}` = '{name}'"
-        )
-        run = next(self._search(text, [experiment.experiment_id]), None)
-        if run is None:
-            return None
+        kind = {schema.TAG_KIND: schema.KIND_STUDY, schema.TAG_STUDY: name}
+        run = next(self._search(kind, [experiment.experiment_id]), None)
+        return self._to_study(run) if run is not None else None
+
+    def studies(self) -> list[StudyRecord]:
+        """Every study at every scale, in the order of their names."""
+        found = [self._to_study(r) for r in self._search({schema.TAG_KIND: schema.KIND_STUDY})]
+        return sorted(found, key=lambda study: (study.study, study.scale))
+
+    def _to_study(self, run: Run) -> StudyRecord:
+        tags, prefix = run.data.tags, schema.TAG_LAUNCH
         return StudyRecord(
-            study=name,
-            scale=scale,
-            kind=run.data.tags[schema.TAG_STUDY_KIND],
-            metric=run.data.tags[schema.TAG_METRIC],
+            study=tags[schema.TAG_STUDY],
+            scale=tags[schema.TAG_SCALE],
+            kind=tags[schema.TAG_STUDY_KIND],
+            metric=tags[schema.TAG_METRIC],
             cells=tuple(read_cells(self.client, run.info.run_id)),
+            definition=self.text(run.info.run_id, schema.ARTIFACT_STUDY),
+            launches={n.removeprefix(prefix): v for n, v in tags.items() if n.startswith(prefix)},
         )
+
+    def text(self, run_id: str, artifact: str) -> str:
+        """A run's text artifact; empty where it has none of that name."""
+        if artifact not in {file.path for file in self.client.list_artifacts(run_id)}:
+            return ""
+        return read_text(self.client, run_id, artifact)
 
     def history(self, key: str) -> pd.DataFrame:
         """Every metric row of a cell: metric, step, timestamp_ms, value."""
-        record = self.cells([key])[key]
+        rows = self.metric_rows(self.cells([key])[key])
+        return pd.DataFrame(rows, columns=["metric", "step", "timestamp_ms", "value"])
+
+    def metric_rows(self, record: CellRecord) -> list[dict[str, Any]]:
+        """The same of a record that was read, as plain rows in the order of metric and step."""
         assert record.run_id is not None
         rows = [
             {"metric": name, "step": m.step, "timestamp_ms": m.timestamp, "value": m.value}
             for name in record.metrics
             for m in self.client.get_metric_history(record.run_id, name)
         ]
-        columns = ["metric", "step", "timestamp_ms", "value"]
-        return pd.DataFrame(rows, columns=columns).sort_values(["metric", "step"])
+        return sorted(rows, key=lambda row: (row["metric"], row["step"], row["timestamp_ms"]))
+
+    def epochs_done(self, record: CellRecord) -> int:
+        """Epochs that a cell has reported."""
+        if record.run_id is None or "train/loss" not in record.metrics:
+            return 0
+        rows = self.client.get_metric_history(record.run_id, "train/loss")
+        return len({row.step for row in rows})
 
     def arrays(self, key: str) -> dict[str, NDArray[Any]]:
         """``<protocol>/<name>`` -> array behind the cell's evaluations. KeyError if unknown."""
@@ -145,7 +192,8 @@ class Ledger:
         Of a study only the cells in ``role`` are there: those that are results of their arms, or
         with "tuning" the trials that chose the arms' nuisance fields.
 
-        Columns: key, seed, arm, study, scale, state, outcome, reason, method_version, data_digest,
+        Columns: key, seed, arm, study, scale, state, outcome, reason, reason_kind, method_version,
+        data_digest,
         world_size, threads, hardware, attempt, run_id, the recipe's dotted fields, the metrics. A
         study's cell that has no record yet is a row with state ``missing`` and the fields in its
         arm's name.
@@ -171,14 +219,13 @@ class Ledger:
 
     def mark_unfinished(self, keys: Iterable[str]) -> None:
         """Runs left RUNNING by a process that died; only for who has checked their leases."""
-        for key, record in self.cells(list(keys)).items():
-            if record.state is State.RUNNING and record.run_id:
-                self.client.set_tag(record.run_id, schema.TAG_STATE, State.UNFINISHED.value)
-                self.client.set_terminated(record.run_id, status="KILLED")
-                self.runs_client._runs[key] = record.run_id
+        for run in self._cell_runs(list(keys)):
+            if run.data.tags[schema.TAG_STATE] == State.RUNNING:
+                self.client.set_tag(run.info.run_id, schema.TAG_STATE, State.UNFINISHED.value)
+                self.client.set_terminated(run.info.run_id, status="KILLED")
 
 
-def _probe_sqlite(uri: str) -> None:
+def _probe_sqlite(uri: str, write: bool) -> None:
     """Raises sqlite3.Error or OSError where MLflow would try to open the file for minutes."""
     if not uri.startswith("sqlite:///"):
         return
@@ -186,11 +233,40 @@ def _probe_sqlite(uri: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, timeout=_PROBE_SECONDS)) as connection:
         connection.execute("pragma schema_version")
+        if write:
+            _probe_writing(connection)
 
 
-def _preference(run: Run) -> tuple[bool, int]:
-    finished = run.data.tags.get(schema.TAG_STATE) == State.FINISHED.value
-    return finished, run.info.start_time
+def _probe_writing(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("begin immediate")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:  # busy: somebody else writes
+            raise
+    connection.rollback()
+
+
+def _live_record(runs: Sequence[Run]) -> CellRecord | None:
+    """What counts for a key, of all its runs; None where only replays are left."""
+    unread = {schema.TAG_SUPERSEDED_BY, schema.TAG_REPLAY_OF}
+    live = sorted((run for run in runs if not unread & run.data.tags.keys()), key=_attempt)
+    if not live:
+        return None
+    best = next((run for run in reversed(live) if _finished(run)), live[-1])
+    newest = live[-1]
+    return replace(
+        to_record(best),
+        last_attempt=max(_attempt(run)[0] for run in runs),
+        reopened=to_record(newest) if _attempt(newest)[0] > _attempt(best)[0] else None,
+    )
+
+
+def _attempt(run: Run) -> tuple[int, int]:
+    return int(run.data.tags.get(schema.TAG_ATTEMPT, 0)), run.info.start_time
+
+
+def _finished(run: Run) -> bool:
+    return bool(run.data.tags.get(schema.TAG_STATE) == State.FINISHED)
 
 
 def to_record(run: Run) -> CellRecord:
@@ -214,6 +290,9 @@ def to_record(run: Run) -> CellRecord:
         threads=_integer(tags.get(schema.TAG_THREADS)),
         attempt=int(tags.get(schema.TAG_ATTEMPT, 0)),
         reason=tags.get(schema.TAG_REASON),
+        reason_kind=tags.get(schema.TAG_REASON_KIND),
+        encoder_sha256=tags.get(schema.TAG_ENCODER_SHA256),
+        replay_of=tags.get(schema.TAG_REPLAY_OF),
         tags={n.removeprefix(schema.PREFIX): v for n, v in tags.items() if _is_provenance(n)},
         run_id=run.info.run_id,
     )
@@ -246,6 +325,7 @@ def _row(record: CellRecord) -> dict[str, Any]:
         "state": record.state.value,
         "outcome": record.outcome.value if record.outcome else None,
         "reason": record.reason,
+        "reason_kind": record.reason_kind,
         "method_version": record.method_version,
         "data_digest": record.data_digest,
         "world_size": record.world_size,

@@ -1,13 +1,13 @@
 """How records become MLflow runs: find or create, params, tags, statuses, artifacts. Synchronous.
 
-One experiment per scale; one run per cell, with no study on it; one parent run per study and scale
-whose artifact ``cells.json`` joins them.
+One experiment per scale; one run per attempt of a cell, with no study on it; one parent run per
+study and scale whose artifact ``cells.json`` joins them.
 """
 
 import json
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from simclr_lab.cell import CellRecord, EpochReport, State, StudyCell, StudyRecord
 from simclr_lab.tracking import schema
 from simclr_lab.tracking.home import artifact_root
-from simclr_lab.tracking.provenance import git_diff
 from simclr_lab.tracking.tracker import Arrays
 
 _STATUS = {
@@ -30,6 +29,7 @@ _STATUS = {
     State.PRUNED: "KILLED",
 }
 _BATCH = 900
+_PAGE = 1000
 MAX_TAG = 7_900
 
 
@@ -39,15 +39,22 @@ def param_text(value: Any) -> str:
 
 
 class MlflowRuns:
-    """Writes records; every method may be called again with the same arguments."""
+    """Writes records; every method may be called again with the same arguments.
 
-    def __init__(self, tracking_uri: str) -> None:
+    Args:
+        tracking_uri: the ledger.
+        diff: changes of tracked files against the commit, kept with every run that is touched.
+    """
+
+    def __init__(self, tracking_uri: str, diff: str = "") -> None:
         if tracking_uri.startswith("sqlite:///"):
             Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self.tracking_uri = tracking_uri
         self.client = MlflowClient(tracking_uri)
+        self._diff = diff
         self._experiments: dict[str, str] = {}
-        self._runs: dict[str, str] = {}
+        self._runs: dict[tuple[str, int], str] = {}
+        self._current: dict[str, str] = {}
 
     def experiment(self, scale: str) -> str:
         """The scale's experiment; a local ledger's artifacts get an absolute folder."""
@@ -62,26 +69,45 @@ class MlflowRuns:
         return self._experiments[scale]
 
     def find(self, filters: Mapping[str, str]) -> Run | None:
-        """The live run with these tags, in any experiment: a key belongs to no scale."""
+        """The newest run with these tags, in any experiment: a key belongs to no scale."""
+        return next(self.search(filters), None)
+
+    def search(
+        self, filters: Mapping[str, str], experiments: Sequence[str] | None = None
+    ) -> Iterator[Run]:
+        """Every run with these tags that is not deleted, the newest first."""
         text = " and ".join(f"tags.`{name}` = '{value}'" for name, value in filters.items())
-        ids = [experiment.experiment_id for experiment in self.client.search_experiments()]
-        runs = self.client.search_runs(ids, text, max_results=10)
-        live = [run for run in runs if schema.TAG_SUPERSEDED_BY not in run.data.tags]
-        return live[0] if live else None
+        ids = experiments or [e.experiment_id for e in self.client.search_experiments()]
+        token = None
+        while True:
+            page = self.client.search_runs(ids, text, max_results=_PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
 
     def start(self, record: CellRecord) -> str:
         """The cell's run, created if it is new, marked running."""
-        run_id = self.run_of(record)
-        self._tag(run_id, cell_tags(record))
+        run_id = self._current[record.key] = self.run_of(record)
+        self.tag(run_id, cell_tags(record))
         self.client.update_run(run_id, status=_STATUS[record.state])
         return run_id
 
     def run_of(self, record: CellRecord) -> str:
-        """Find or create the run of the record's key."""
-        if record.key not in self._runs:
-            run = self.find({schema.TAG_KEY: record.key, schema.TAG_KIND: schema.KIND_CELL})
-            self._runs[record.key] = run.info.run_id if run else self._create(record)
-        return self._runs[record.key]
+        """The run of a cell's attempt, found or created."""
+        place = record.key, record.attempt
+        if place not in self._runs:
+            run = self.find(
+                {
+                    schema.TAG_KIND: schema.KIND_CELL,
+                    schema.TAG_KEY: record.key,
+                    schema.TAG_ATTEMPT: str(record.attempt),
+                }
+            )
+            run_id = self._runs[place] = run.info.run_id if run else self._create(record)
+            if self._diff:
+                self.client.log_text(run_id, self._diff, schema.ARTIFACT_DIFF)
+        return self._runs[place]
 
     def _create(self, record: CellRecord) -> str:
         name = f"{record.key[:8]} seed {record.seed}"
@@ -92,8 +118,6 @@ class MlflowRuns:
         params = [Param(name, param_text(value)) for name, value in record.recipe.items()]
         self.client.log_batch(run_id, params=params)
         self.client.log_dict(run_id, dict(record.recipe), schema.ARTIFACT_RECIPE)
-        if diff := git_diff():
-            self.client.log_text(run_id, diff, schema.ARTIFACT_DIFF)
         return run_id
 
     def report(self, key: str, reports: Iterable[EpochReport]) -> None:
@@ -103,23 +127,54 @@ class MlflowRuns:
             for report in reports
             for name, value in report.metrics.items()
         ]
+        self._log(key, metrics)
+
+    def _log(self, key: str, metrics: Sequence[Metric]) -> None:
         for start in range(0, len(metrics), _BATCH):
-            self.client.log_batch(self._runs[key], metrics=metrics[start : start + _BATCH])
+            self.client.log_batch(self._current[key], metrics=metrics[start : start + _BATCH])
+
+    def add_metrics(self, key: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Rows of metric, step, timestamp_ms and value, as they were read from a ledger."""
+        metrics = [
+            Metric(row["metric"], row["value"], row["timestamp_ms"], row["step"]) for row in rows
+        ]
+        self._log(key, metrics)
+
+    def delete(self, filters: Mapping[str, str]) -> int:
+        """Mark every run with these tags deleted (``mlflow gc`` removes it); how many."""
+        runs = list(self.search(filters))
+        for run in runs:
+            self.client.delete_run(run.info.run_id)
+        return len(runs)
 
     def keep(self, key: str, arrays: Arrays) -> None:
         """Arrays of a cell's evaluations, as one artifact."""
         with tempfile.TemporaryDirectory(prefix="simclr-arrays-") as folder:
             path = Path(folder) / schema.ARTIFACT_ARRAYS
             np.savez_compressed(path, allow_pickle=False, **arrays)
-            self.client.log_artifact(self._runs[key], str(path))
+            self.client.log_artifact(self._current[key], str(path))
 
     def finish(self, record: CellRecord) -> None:
-        """State, outcome, reason and evaluations of a cell; ends its run unless it runs."""
-        run_id = self.run_of(record)
-        self._tag(run_id, cell_tags(record))
-        self.client.set_terminated(run_id, status=_STATUS[record.state])
+        """State, outcome, reason and evaluations of a cell; ends its run unless it runs.
 
-    def open_study(self, study: StudyRecord, launch: str) -> str:
+        Earlier attempts are superseded after that, so that a kill in between loses none.
+        """
+        run_id = self.run_of(record)
+        if record.failure:
+            self.client.log_text(run_id, record.failure, schema.ARTIFACT_FAILURE)
+        self.tag(run_id, cell_tags(record))
+        self.client.set_terminated(run_id, status=_STATUS[record.state])
+        if record.state is State.FINISHED and record.attempt and record.replay_of is None:
+            self._supersede_before(record, run_id)
+
+    def _supersede_before(self, record: CellRecord, run_id: str) -> None:
+        for run in self.search({schema.TAG_KIND: schema.KIND_CELL, schema.TAG_KEY: record.key}):
+            tags = run.data.tags
+            earlier = int(tags.get(schema.TAG_ATTEMPT, 0)) < record.attempt
+            if earlier and not {schema.TAG_SUPERSEDED_BY, schema.TAG_REPLAY_OF} & tags.keys():
+                self.client.set_tag(run.info.run_id, schema.TAG_SUPERSEDED_BY, run_id)
+
+    def open_study(self, study: StudyRecord, launch: str | None = None) -> str:
         """The study's parent run with its list of cells; cells of earlier launches stay."""
         place = {
             schema.TAG_STUDY: study.study,
@@ -146,22 +201,31 @@ class MlflowRuns:
         )
         if study.definition:
             self.client.log_text(run_id, study.definition, schema.ARTIFACT_STUDY)
-        self._tag(run_id, {launch: json.dumps({"cells": len(study.cells)})})
+        launches = {f"{schema.TAG_LAUNCH}{when}": what for when, what in study.launches.items()}
+        if launch is not None:
+            launches[launch] = json.dumps({"cells": len(study.cells)})
+        self.tag(run_id, launches)
         self.client.set_terminated(run_id, status="FINISHED")
         return run_id
 
-    def _tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags, cut at what the ledger holds."""
         items = [RunTag(name, value[:MAX_TAG]) for name, value in tags.items()]
         self.client.log_batch(run_id, tags=items)
 
 
 def read_cells(client: MlflowClient, run_id: str) -> list[StudyCell]:
     """The cells in a parent run's artifact."""
-    from mlflow.artifacts import load_dict
+    content = json.loads(read_text(client, run_id, schema.ARTIFACT_CELLS))
+    return [StudyCell(**cell) for cell in content["cells"]]
+
+
+def read_text(client: MlflowClient, run_id: str, artifact: str) -> str:
+    """A text artifact that is known to be there."""
+    from mlflow.artifacts import load_text
 
     run = client.get_run(run_id)
-    content = load_dict(f"{run.info.artifact_uri}/{schema.ARTIFACT_CELLS}")
-    return [StudyCell(**cell) for cell in content["cells"]]
+    return str(load_text(f"{run.info.artifact_uri}/{artifact}"))
 
 
 def read_arrays(client: MlflowClient, run_id: str) -> dict[str, NDArray[Any]]:
@@ -186,6 +250,9 @@ def cell_tags(record: CellRecord) -> dict[str, str]:
         schema.TAG_STATE: record.state.value,
         schema.TAG_OUTCOME: record.outcome.value if record.outcome else None,
         schema.TAG_REASON: record.reason,
+        schema.TAG_REASON_KIND: record.reason_kind,
+        schema.TAG_ENCODER_SHA256: record.encoder_sha256,
+        schema.TAG_REPLAY_OF: record.replay_of,
         schema.TAG_ATTEMPT: record.attempt,
         schema.TAG_DATA_DIGEST: record.data_digest,
         schema.TAG_METHOD_VERSION: record.method_version,

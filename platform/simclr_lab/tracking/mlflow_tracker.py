@@ -32,8 +32,8 @@ class MlflowTracker:
     else is tried again until it goes through.
     """
 
-    def __init__(self, tracking_uri: str, runs: MlflowRuns | None = None) -> None:
-        self.runs = runs or MlflowRuns(tracking_uri)
+    def __init__(self, tracking_uri: str, runs: MlflowRuns | None = None, diff: str = "") -> None:
+        self.runs = runs or MlflowRuns(tracking_uri, diff)
         self.errors: list[WriteError] = []
         self._launch = launch_tag()
         self._queue: queue.Queue[tuple[str, Callable[[], object]] | None] = queue.Queue()

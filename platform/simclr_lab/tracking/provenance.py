@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from simclr_lab.tracking.secrets import without_secrets
+
 ROOT = Path(__file__).resolve().parents[3]
 MAX_DIFF_BYTES = 1_000_000
 _PACKAGES = ("simclr-lab", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
@@ -37,19 +39,30 @@ def hardware() -> str:
 
 
 def git_diff() -> str:
-    """Changes of tracked files against the commit; cut at ``MAX_DIFF_BYTES``."""
-    return git("diff", "HEAD")[:MAX_DIFF_BYTES]
+    """Changes of tracked files against the commit, without secrets; cut at ``MAX_DIFF_BYTES``."""
+    diff = _git("diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD")
+    return without_secrets(diff[:MAX_DIFF_BYTES])
 
 
 def git(*arguments: str) -> str:
     """What git says in the checkout; empty where there is no git or no checkout."""
+    return _git(*arguments).strip()
+
+
+def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+            ["git", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=30,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return done.stdout if done.returncode == 0 else ""
 
 
 def _version(name: str) -> str:

@@ -14,6 +14,8 @@ TAG_SCALE = f"{PREFIX}scale"
 TAG_STATE = f"{PREFIX}state"
 TAG_OUTCOME = f"{PREFIX}outcome"
 TAG_REASON = f"{PREFIX}reason"
+TAG_REASON_KIND = f"{PREFIX}reason_kind"
+TAG_ENCODER_SHA256 = f"{PREFIX}encoder_sha256"
 TAG_ATTEMPT = f"{PREFIX}attempt"
 TAG_DATA_DIGEST = f"{PREFIX}data_digest"
 TAG_METHOD_VERSION = f"{PREFIX}method_version"
@@ -26,12 +28,14 @@ TAG_METRIC = f"{PREFIX}metric"
 TAG_LAUNCH = f"{PREFIX}launch."  # + timestamp -> command, host, pid
 TAG_SUPERSEDED_BY = f"{PREFIX}superseded_by"
 TAG_REPLAY_OF = f"{PREFIX}replay_of"
+TAG_VERDICT = f"{PREFIX}verdict"  # of a replay: identical, within, different
 
 ARTIFACT_RECIPE = "recipe.json"
 ARTIFACT_ARRAYS = "evaluations.npz"
 ARTIFACT_DIFF = "git.diff"
 ARTIFACT_CELLS = "cells.json"
 ARTIFACT_STUDY = "study.toml"
+ARTIFACT_FAILURE = "failure.txt"
 
 COST_PREFIX = "cost/"
 """Metrics under this prefix are measurements of the machine; all others repeat bit for bit."""

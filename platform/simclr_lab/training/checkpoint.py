@@ -4,9 +4,9 @@ While a cell is unfinished its folder holds the last checkpoint; afterwards only
 encoder, the head, the metric history and the evaluations. Every file loads with ``weights_only``.
 """
 
+import hashlib
 import os
 import pickle
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from simclr_lab.cell import EpochReport
+from simclr_lab.training.attempts import CHECKPOINT, FINAL, WRITING, attempt_folder
 
 FORMAT = 1
-_CHECKPOINT = re.compile(r"step-(\d{9})\.pt")
 _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError)
 
 
@@ -40,6 +41,16 @@ def history_from_plain(rows: list[dict[str, Any]]) -> tuple[EpochReport, ...]:
     return tuple(EpochReport(**row) for row in rows)
 
 
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a state dict: names in order, types, shapes and bytes, wherever it lies."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class CellStore:
     """One attempt's folder of one cell.
@@ -55,12 +66,12 @@ class CellStore:
     @property
     def folder(self) -> Path:
         """Where this attempt's files are."""
-        return self.storage / "cells" / self.key / str(self.attempt)
+        return attempt_folder(self.storage, self.key, self.attempt)
 
     @property
     def final_path(self) -> Path:
         """The finished cell's only file."""
-        return self.folder / "final.pt"
+        return self.folder / FINAL
 
     def save_checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
         """Write the state after ``step`` steps, then drop the older checkpoints."""
@@ -91,12 +102,12 @@ class CellStore:
     def _checkpoints(self) -> list[Path]:
         if not self.folder.is_dir():
             return []
-        return [path for path in self.folder.iterdir() if _CHECKPOINT.fullmatch(path.name)]
+        return [path for path in self.folder.iterdir() if CHECKPOINT.fullmatch(path.name)]
 
     def _write(self, path: Path, state: Mapping[str, Any]) -> None:
         """All of the file or nothing of it, also when the machine stops in between."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=WRITING, dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 torch.save({"format": FORMAT, "key": self.key, **state}, file)

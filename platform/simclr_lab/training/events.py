@@ -19,10 +19,6 @@ class FailureKind(StrEnum):
     LOST_NODE = "lost_node"
 
 
-FAILURE_KIND = "failure_kind"
-"""Tag of a failed cell's record: which kind of failure it was."""
-
-
 @dataclass(frozen=True)
 class CellStarted:
     """The cell is open; ``history`` is what its file already holds, told again with its stamps."""
@@ -48,7 +44,7 @@ class CellEnded:
 
     ``evaluations`` maps protocol -> key of its settings; ``metrics`` holds the latest value of
     every metric of the cell; ``arrays`` what figures and tests need of its evaluations
-    (``linear/test_predictions``).
+    (``linear/test_predictions``); ``encoder_sha256`` is ``checkpoint.state_digest`` of the encoder.
     """
 
     key: str
@@ -56,15 +52,21 @@ class CellEnded:
     evaluations: Mapping[str, str]
     metrics: Mapping[str, float]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False)
+    encoder_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class CellFailed:
-    """The cell could not go on, for a reason that is no property of its recipe's result."""
+    """The cell could not go on, for a reason that is no property of its recipe's result.
+
+    ``kind`` is one of error, out_of_memory, lost_process, lost_node; ``log`` holds the last lines
+    that the cell or its process left.
+    """
 
     key: str
     reason: str
     kind: FailureKind = FailureKind.ERROR
+    log: str = ""
 
 
 @dataclass(frozen=True)

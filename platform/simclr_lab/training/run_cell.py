@@ -20,7 +20,12 @@ from simclr_lab.evaluation.measured import Measured
 from simclr_lab.evaluation.protocols import READS_TEST, evaluate
 from simclr_lab.identity import evaluation_key
 from simclr_lab.recipe import Recipe
-from simclr_lab.training.checkpoint import CellStore, history_from_plain, history_to_plain
+from simclr_lab.training.checkpoint import (
+    CellStore,
+    history_from_plain,
+    history_to_plain,
+    state_digest,
+)
 from simclr_lab.training.checks import epoch_diagnostics, final_checks
 from simclr_lab.training.events import CellEnded, CellEpoch, CellEvent, CellStarted
 from simclr_lab.training.judging import build_judge, labelled_splits, shared_tensor
@@ -99,8 +104,14 @@ class CellRun:
                 done = self._evaluate(missing, first=not finished)
             yield done
         latest = {name: v for report in self.history for name, v in report.metrics.items()}
-        arrays = {name: array.numpy() for name, array in self.arrays.items()}
-        yield CellEnded(self.task.key, self.outcome, dict(self.evaluations), latest, arrays)
+        yield CellEnded(
+            self.task.key,
+            self.outcome,
+            dict(self.evaluations),
+            latest,
+            {name: array.numpy() for name, array in self.arrays.items()},
+            encoder_sha256=state_digest(self.pretraining.model.encoder.state_dict()),
+        )
 
     def missing_evaluations(self) -> dict[str, str]:
         """Protocol -> key of the evaluations that the recipe wants and the cell lacks."""

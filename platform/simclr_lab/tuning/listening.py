@@ -1,6 +1,7 @@
 """Tune's callbacks as one call per event of a cell, on the driver."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
@@ -9,7 +10,7 @@ from simclr_lab.training.events import CellEvent, CellFailed, FailureKind
 from simclr_lab.training.run_cell import CellTask
 from simclr_lab.tuning.failures import KernelKills, kind_of
 from simclr_lab.tuning.searcher import CellSearcher
-from simclr_lab.tuning.trial import END, EVENT
+from simclr_lab.tuning.trial import END, EVENT, last_lines
 
 
 class CellListener(Protocol):
@@ -41,8 +42,9 @@ class ListeningCallback(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's process was lost more often than it is restarted."""
-        reason = (trial.error_file and _last_line(trial.error_file)) or "its process was lost"
-        failed = CellFailed(trial.config["task"].key, reason, self._kind(trial))
+        log = _log(getattr(trial, "error_file", None))
+        reason = log.splitlines()[-1].strip() if log else "its process was lost"
+        failed = CellFailed(trial.config["task"].key, reason, self._kind(trial), log)
         self.searcher.failed(trial.trial_id, failed)
         self._tell(trial, failed)
 
@@ -57,11 +59,11 @@ class ListeningCallback(tune.Callback):  # type: ignore[misc]
             listener.heard(trial.config["task"], event)
 
 
-def _last_line(path: str) -> str:
-    """The last line that says something in the file where Tune keeps an error."""
+def _log(path: str | None) -> str:
+    """The end of the file where Tune keeps an error: it names the process and how it ended."""
+    if path is None:
+        return ""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = [line.strip() for line in file if line.strip()]
+        return last_lines(Path(path).read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return ""
-    return lines[-1] if lines else ""

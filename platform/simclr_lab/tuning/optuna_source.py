@@ -17,7 +17,6 @@ from simclr_lab.recipe import Recipe
 from simclr_lab.spaces.domain import Domain
 from simclr_lab.spaces.tree import assignment
 from simclr_lab.training.events import (
-    FAILURE_KIND,
     CellEnded,
     CellEpoch,
     CellEvent,
@@ -224,8 +223,8 @@ class OptunaSource:
         elif cell.action is Action.REUSE:
             self._reuse([trial], cell)
         elif cell.action is Action.FAILED:
-            tags = self.outside.known([cell.key])[cell.key].tags
-            self._verdicts.failed(trial, FailureKind(tags.get(FAILURE_KIND, FailureKind.ERROR)))
+            kind = self.outside.known([cell.key])[cell.key].reason_kind
+            self._verdicts.failed(trial, FailureKind(kind or FailureKind.ERROR))
         elif (earlier := self._pruned_here(cell.key)) is not None:
             self._verdicts.pruned(trial, earlier)
         else:

@@ -44,7 +44,7 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     directions = list(objectives.values()) if objectives else ["maximize"]
     study = optuna.create_study(
-        storage=_storage(storage),
+        storage=open_storage(storage),
         study_name=name,
         directions=directions,
         pruner=pruner,
@@ -68,7 +68,8 @@ def open_study(
     return study
 
 
-def _storage(storage: Path | str) -> BaseStorage | str:
+def open_storage(storage: Path | str) -> BaseStorage | str:
+    """A journal file, made when it is new, or the URL of a database as it is."""
     if isinstance(storage, str):
         return storage
     storage.parent.mkdir(parents=True, exist_ok=True)

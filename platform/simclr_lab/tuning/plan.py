@@ -1,6 +1,6 @@
 """Plan first: a study's cells against what the ledger knows, before anything is launched."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,6 +29,7 @@ class PlannedCell:
     recipe: Recipe
     action: Action
     workers: int = 1
+    attempt: int = 0
 
     @property
     def launches(self) -> bool:
@@ -57,11 +58,33 @@ def plan_cell(
     data_digest: str,
     workers: int = 1,
     retry_failed: bool = False,
+    force: bool = False,
+    newest_attempt: Callable[[str], int] = lambda key: 0,
 ) -> PlannedCell:
-    """Decide about one cell. ``workers`` is what the user asks for; see ``fitting_workers``."""
+    """Decide about one cell.
+
+    Args:
+        replicate: the arm and its seed.
+        known: key -> what the ledger knows.
+        data_digest: digest of the dataset.
+        workers: what the user asks for; see ``fitting_workers``.
+        retry_failed: go on with a cell that failed.
+        force: open a new attempt of a cell that is finished or failed.
+        newest_attempt: key -> highest attempt that has files, whatever the ledger knows.
+    """
     recipe = replicate.recipe
     key = cell_key(recipe, replicate.seed, data_digest, method_version=METHOD_VERSION)
-    record = known.get(key)
+    record = current(known.get(key), retry_failed=retry_failed)
+    action = decide(record, recipe, retry_failed=retry_failed)
+    if record is None:
+        attempt = newest_attempt(key)
+    elif (force and record.state in (State.FINISHED, State.FAILED)) or (
+        record.elsewhere and action not in (Action.REUSE, Action.FAILED)
+    ):
+        action, attempt = Action.RUN, max(known[key].last_attempt, newest_attempt(key)) + 1
+        record = None  # nothing of it is continued
+    else:
+        attempt = record.attempt
     if record is not None and record.world_size and record.state is not State.FINISHED:
         workers = record.world_size  # a continued cell keeps its world size, hence its bits
     return PlannedCell(
@@ -69,8 +92,9 @@ def plan_cell(
         arm=replicate.arm,
         seed=replicate.seed,
         recipe=recipe,
-        action=decide(record, recipe, retry_failed=retry_failed),
+        action=action,
         workers=fitting_workers(recipe, workers),
+        attempt=attempt,
     )
 
 
@@ -81,15 +105,31 @@ def plan_cells(
     data_digest: str,
     workers: int = 1,
     retry_failed: bool = False,
+    force: bool = False,
+    newest_attempt: Callable[[str], int] = lambda key: 0,
 ) -> list[PlannedCell]:
-    """Decide about every cell; a key that two arms share is planned once."""
+    """Decide about every cell (see ``plan_cell``); a key that two arms share is planned once."""
     planned: dict[str, PlannedCell] = {}
     for replicate in replicates:
         cell = plan_cell(
-            replicate, known, data_digest=data_digest, workers=workers, retry_failed=retry_failed
+            replicate,
+            known,
+            data_digest=data_digest,
+            workers=workers,
+            retry_failed=retry_failed,
+            force=force,
+            newest_attempt=newest_attempt,
         )
         planned.setdefault(cell.key, cell)
     return list(planned.values())
+
+
+def current(record: CellRecord | None, *, retry_failed: bool = False) -> CellRecord | None:
+    """The attempt that a launch works on: a reopened one, unless it failed and is left at that."""
+    later = record.reopened if record is not None else None
+    if later is None or later.elsewhere or (later.state is State.FAILED and not retry_failed):
+        return record
+    return later
 
 
 def decide(record: CellRecord | None, recipe: Recipe, *, retry_failed: bool = False) -> Action:

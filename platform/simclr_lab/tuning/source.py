@@ -117,7 +117,9 @@ class AblationSource:
     def _finished_elsewhere(self, cell: PlannedCell) -> bool:
         """Whether another study has finished the cell since the plan was made."""
         record = self.outside.known([cell.key]).get(cell.key)
-        if record is None or decide(record, cell.recipe) is not Action.REUSE:
+        if record is None or record.attempt < cell.attempt:
+            return False
+        if decide(record, cell.recipe) is not Action.REUSE:
             return False
         self.outside.reused(cell, record)
         return True

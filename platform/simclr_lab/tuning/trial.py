@@ -5,6 +5,7 @@ never after a failure.
 """
 
 import os
+import traceback
 from collections.abc import Generator
 from typing import Any
 
@@ -23,6 +24,7 @@ EVENT = "event"
 END = "end"
 """Beside the event after which the driver stopped the trial: the end that this makes."""
 
+LOG_LINES = 20
 MAX_CELLS = 50
 MAX_GROWTH_BYTES = 300 * 2**20
 
@@ -33,7 +35,7 @@ class WornProcess(RuntimeError):  # noqa: N818 - not an error of the cell: Tune 
 
 def trial_config(cell: PlannedCell, storage: str) -> dict[str, Any]:
     """The configuration that Tune carries to the trial."""
-    task = CellTask(cell.key, cell.recipe, cell.seed, storage)
+    task = CellTask(cell.key, cell.recipe, cell.seed, storage, cell.attempt)
     return {"task": task, "workers": cell.workers}
 
 
@@ -106,7 +108,8 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
             kind = kind_of(error)
             if kind in (FailureKind.LOST_PROCESS, FailureKind.LOST_NODE):
                 raise
-            event = CellFailed(self.key, f"{type(error).__name__}: {error}", kind)
+            log = last_lines("".join(traceback.format_exception(error)))
+            event = CellFailed(self.key, f"{type(error).__name__}: {error}", kind, log)
         self.failed = self.failed or isinstance(event, CellFailed)
         return {EVENT: event, "done": isinstance(event, EndEvent)}
 
@@ -116,6 +119,11 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
             return False
         grown = _private_bytes() - self.bytes_after_first
         return self.failed or self.cells > MAX_CELLS or grown > MAX_GROWTH_BYTES
+
+
+def last_lines(text: str) -> str:
+    """The end of a log, as much as a failed cell keeps."""
+    return "\n".join(text.rstrip().splitlines()[-LOG_LINES:])
 
 
 def _private_bytes() -> int:
