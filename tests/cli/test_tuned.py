@@ -72,7 +72,7 @@ def test_ten_seeds_of_which_three_are_finished_are_seven_to_run(own_home, study:
     study.write_text(PLAIN)
     checked = check(Request(study, "demo"))
     arms = checked.study.arms(checked.base, "demo")
-    for cell in planned(
+    for cell in planning.planned(
         checked, [Replicate(a.label, s, a.recipe) for a in arms for s in (0, 1, 2)], {}
     ):
         recorded(cell)
