@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from simclr_lab.cell import CellRecord, Outcome, State, StudyRecord
 from simclr_lab.spaces.tree import parse_assignment
 from simclr_lab.tracking import home, schema
+from simclr_lab.tracking.arrays import unpack
 from simclr_lab.tracking.mlflow_runs import MlflowRuns, read_arrays, read_cells, read_text
 from simclr_lab.tracking.unfit import LedgerUnavailable, LedgerUnreadable
 
@@ -180,7 +181,11 @@ class Ledger:
 
     def arrays(self, key: str) -> dict[str, NDArray[Any]]:
         """``<protocol>/<name>`` -> array behind the cell's evaluations. KeyError if unknown."""
-        record = self.cells([key])[key]
+        packed = self.packed_arrays(self.cells([key])[key])
+        return unpack(packed) if packed is not None else {}
+
+    def packed_arrays(self, record: CellRecord) -> bytes | None:
+        """The same as the bytes of ``arrays.pack``; None where there are none."""
         assert record.run_id is not None
         return read_arrays(self.client, record.run_id)
 
