@@ -198,10 +198,9 @@ class Ledger:
         with "tuning" the trials that chose the arms' nuisance fields.
 
         Columns: key, seed, arm, study, scale, state, outcome, reason, reason_kind, method_version,
-        data_digest,
-        world_size, threads, hardware, attempt, run_id, the recipe's dotted fields, the metrics. A
-        study's cell that has no record yet is a row with state ``missing`` and the fields in its
-        arm's name.
+        data_digest, world_size, threads, hardware, attempt, run_id, the recipe's dotted fields, the
+        metrics. A study's cell that has no record yet is a row with state ``missing`` and the
+        fields in its arm's name.
         """
         if study is None:
             records = [r for r in self.cells().values() if scale in (None, r.scale)]
@@ -243,8 +242,10 @@ def _probe_sqlite(uri: str, write: bool) -> None:
 
 
 def _probe_writing(connection: sqlite3.Connection) -> None:
+    """A change that is taken back: opening a transaction alone is allowed on what is read-only."""
     try:
         connection.execute("begin immediate")
+        connection.execute("create table simclr_probe (x)")
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:  # busy: somebody else writes
             raise
