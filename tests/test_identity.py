@@ -70,6 +70,8 @@ INERT = [
     ({}, {"augment.noise_level_max": 0.1}),
     ({}, {"augment.solarize_threshold": 0.1}),
     ({}, {"augment.motion_blur_probability": 0.1}),
+    ({}, {"augment.autoaugment_policy": "cifar10"}),
+    ({"augment.operators": ["crop", "autoaugment"]}, {"augment.color_strength": 0.1}),
     ({}, {"augment.operators": ["crop", "color", "blur"]}),
     ({"augment.operators": ["crop"]}, {"augment.color_strength": 0.1}),
     ({"augment.operators": ["color"]}, {"augment.crop_area_min": 0.5}),
@@ -99,6 +101,11 @@ def test_semi_hard_negatives_count_for_the_losses_that_have_them() -> None:
         assert key(plain | {"loss.semi_hard": True}) != key(plain)
     triplet = {"loss.name": "margin_triplet"}
     assert key(triplet | {"loss.margin": 0.8}) != key(triplet)
+
+
+def test_the_policy_of_autoaugment_counts_where_it_is_applied() -> None:
+    applied = {"augment.operators": ["crop", "autoaugment"]}
+    assert key(applied | {"augment.autoaugment_policy": "svhn"}) != key(applied)
 
 
 def test_what_is_inert_under_one_setting_counts_under_another() -> None:

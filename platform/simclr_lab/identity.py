@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from simclr_lab.names import target_of
+
 METHOD_VERSION = 1
 """Version of what the code computes from a recipe; a canary test says when to raise it."""
 
@@ -68,15 +70,34 @@ def cell_key(
 _SETTINGS_OF = {"linear_z": "linear", "linear_sgd": "sgd"}
 """Protocols whose settings go by another name than their own."""
 
+_OWN_SETTINGS = {
+    "finetune_1pct": ("finetune_epochs_1pct", "finetune_batch_size", "finetune_learning_rate"),
+    "finetune_10pct": ("finetune_epochs_10pct", "finetune_batch_size", "finetune_learning_rate"),
+    "spectrum": (),
+    "tsne": ("tsne_images", "tsne_perplexity"),
+    "transfer": ("transfer_fit_images", "transfer_strengths"),
+    "transfer_finetune": (
+        "transfer_fit_images",
+        "transfer_steps",
+        "transfer_batch_size",
+        "transfer_learning_rates",
+        "transfer_weight_decays",
+    ),
+}
+"""Settings of the protocols that do not fit on ``evaluation.fit_images``, by protocol or kind."""
+
 
 def evaluation_key(recipe: Identified, protocol: str) -> str:
     """Key of one evaluation protocol with the recipe's settings for it (never its cell)."""
-    names = ("evaluation.fit_images", f"evaluation.{_SETTINGS_OF.get(protocol, protocol)}_")
-    settings = {
-        name: value
-        for name, value in recipe.flat().items()
-        if name == names[0] or name.startswith(names[1])
-    }
+    flat = recipe.flat()
+    transfer = target_of(protocol)
+    own = _OWN_SETTINGS.get(transfer[0] if transfer else protocol)
+    if own is not None:
+        names = [f"evaluation.{name}" for name in own]
+    else:
+        prefix = f"evaluation.{_SETTINGS_OF.get(protocol, protocol)}_"
+        names = [n for n in flat if n == "evaluation.fit_images" or n.startswith(prefix)]
+    settings = {name: flat[name] for name in names}
     return _hash(
         canonical(
             {"evaluation_version": EVALUATION_VERSION, "protocol": protocol, "settings": settings}

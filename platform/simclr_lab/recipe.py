@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
 
+from simclr_lab.evaluation_section import Evaluation
 from simclr_lab.fields import (
     FieldError,
     field_error,
@@ -25,7 +26,6 @@ from simclr_lab.sections import (
     Compute,
     Data,
     Encoder,
-    Evaluation,
     Loss,
     Optimizer,
     Projection,
@@ -79,7 +79,14 @@ class Recipe(Section):
             raise ValueError(
                 f"compute.micro_batch_size is {micro}; allowed: divisors of batch_size "
                 f"{self.batch_size} that hold whole groups of batch norm "
-                f"(batch_norm.group_images is {group!r}; it must be a number that divides it)"
+                f"(batch_norm.group_images is {group!r}; it must be a number that divides it); "
+                "for whole-batch norms set compute.activation_checkpointing instead"
+            )
+        if "spectrum" in self.evaluation.protocols and not self._has_spectrum:
+            raise ValueError(
+                f"evaluation.protocols holds 'spectrum' with projection.depth "
+                f"{self.projection.depth} and projection.out_dim {self.projection.out_dim}; "
+                f"allowed: a linear head (depth 1) as wide as h, {self.feature_width}"
             )
         unit = self.optimizer.warmup_unit
         if unit == "fraction" and self.optimizer.warmup > 1:
@@ -131,6 +138,20 @@ class Recipe(Section):
         return warmup_steps(self.pretrain_images, optimizer.warmup, self.batch_size)
 
     @property
+    def feature_width(self) -> int:
+        """Width of h (Sec. 2.1)."""
+        if self.encoder.kind == "raw_pixels":
+            return 3 * self.data.image_size**2
+        expansion = 4 if self.encoder.depth >= 50 else 1
+        return 8 * expansion * self.encoder.channels * self.encoder.width
+
+    @property
+    def _has_spectrum(self) -> bool:
+        """Whether the head is a square matrix, or there is none to ask."""
+        head = self.projection
+        return not self.trains or (head.depth == 1 and head.out_dim == self.feature_width)
+
+    @property
     def trains(self) -> bool:
         """Whether there is anything to optimise: not for a random encoder or raw pixels."""
         return self.epochs > 0 and self.encoder.kind != "raw_pixels"
@@ -173,7 +194,8 @@ class Recipe(Section):
         two spellings of one value ("all" images or their number) count as one.
         """
         flat = {name: v for name, v in self.flat().items() if not name.startswith("evaluation.")}
-        del flat["compute.micro_batch_size"]  # how much memory was there, not what was computed
+        for saver in ("compute.micro_batch_size", "compute.activation_checkpointing"):
+            del flat[saver]  # how much memory was there, not what was computed
         flat["data.pretrain_images"] = self.pretrain_images
         if flat["batch_norm.group_images"] == self.batch_size:
             flat["batch_norm.group_images"] = "whole"
@@ -228,6 +250,7 @@ def _inert_augment(augment: Augment) -> set[str]:
         "equalize": ["equalize_probability"],
         "solarize": ["solarize_probability", "solarize_threshold"],
         "motion_blur": ["motion_blur_probability"],
+        "autoaugment": ["autoaugment_policy"],
     }
     inert = [name for operator, names in own.items() if operator not in applied for name in names]
     inert += ["color_strength"] if augment.jitter_probability == 0 else []

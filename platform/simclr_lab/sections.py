@@ -18,17 +18,6 @@ from pydantic import (
 from simclr_lab.fields import setting
 from simclr_lab.steps import LearningRateRule
 
-Protocol = Literal[
-    "ridge",
-    "linear",
-    "linear_z",
-    "linear_sgd",
-    "knn",
-    "probe_color",
-    "probe_rotation",
-    "probe_noise",
-    "probe_sobel",
-]
 OperatorName = Literal[
     "crop",
     "color",
@@ -40,6 +29,7 @@ OperatorName = Literal[
     "equalize",
     "solarize",
     "motion_blur",
+    "autoaugment",
 ]
 TF_MAX_STRENGTH = 1.25
 SIMCLR_OPERATORS = ("crop", "color", "blur")
@@ -110,6 +100,9 @@ class Augment(Section):
     solarize_probability: float = setting(0.2, unit="probability", paper="App. B.2", ge=0, le=1)
     solarize_threshold: float = setting(0.5, unit="brightness", paper="App. B.2", ge=0, le=1)
     motion_blur_probability: float = setting(0.2, unit="probability", paper="App. B.2", ge=0, le=1)
+    autoaugment_policy: Literal["imagenet", "cifar10", "svhn"] = setting(
+        "imagenet", unit="name", paper="Table 1", about="the labelled dataset it was searched on"
+    )
 
     @field_validator("color_strength")
     @classmethod
@@ -236,21 +229,10 @@ class Compute(Section):
         paper="-",
         about="saves memory, changes nothing, hence no part of a cell's key",
     )
-
-
-class Evaluation(Section):
-    """The evaluations wanted of the finished encoder; not part of a cell's key (App. B.6)."""
-
-    protocols: Annotated[tuple[Protocol, ...], BeforeValidator(tuple)] = setting(
-        ("ridge", "linear"), unit="names", paper="Sec. 2.2", about="ridge is the cheap metric"
+    activation_checkpointing: bool = setting(
+        False,
+        unit="flag",
+        paper="-",
+        about="compute activations again in the backward: saves memory, changes nothing, works "
+        "with batch norm over the whole batch; no part of a cell's key",
     )
-    fit_images: PositiveInt | Literal["all"] = setting(
-        "all", unit="labelled training images", paper="App. B.6"
-    )
-    linear_refit: Literal["train", "train+val"] = setting(
-        "train", unit="split", paper="App. B.8", about="what the final linear classifier sees"
-    )
-    sgd_epochs: PositiveInt = setting(90, unit="epochs of linear_sgd", paper="App. B.6")
-    sgd_batch_size: PositiveInt = setting(4096, unit="images", paper="App. B.6")
-    sgd_learning_rate: float = setting(0.1, unit="per 256 images", paper="App. B.6", gt=0)
-    sgd_augment: bool = setting(True, unit="flag", paper="App. B.6", about="crop and flip")

@@ -11,6 +11,10 @@ ABLATION = 'metric = "linear/test_top1"\nseeds = [0]\n[[grid]]\n'
 SWEEP = 'metric = "linear/val_top1"\ntrials = 2\n[space]\n'
 
 FILES = {
+    "a metric that its dataset is not scored by": (
+        'metric = "transfer_fashion_mnist/test_map11"\nseeds = [0]',
+        "fashion_mnist is scored by top1",
+    ),
     "a typo in a field": (ABLATION + "loss.temprature = [0.1]", "loss.temprature"),
     "a negative temperature": (ABLATION + "loss.temperature = [-1.0]", "loss.temperature"),
     "a string for a number": (ABLATION + 'loss.temperature = ["hot"]', "loss.temperature"),
@@ -27,6 +31,18 @@ FILES = {
 }
 
 OPTIONS = {
+    "a dataset that nobody knows": (
+        ["--scale", "demo", "--set", 'evaluation.protocols=["transfer_mars"]'],
+        "transfers to 'mars'; allowed: cifar10, cifar100, fashion_mnist",
+    ),
+    "a protocol that nobody knows": (
+        ["--scale", "demo", "--set", 'evaluation.protocols=["magic"]'],
+        "holds 'magic'; allowed: ridge, linear",
+    ),
+    "a spectrum of a deep head": (
+        ["--scale", "demo", "--set", 'evaluation.protocols=["spectrum"]'],
+        "a linear head (depth 1) as wide as h, 128",
+    ),
     "an unknown scale": (["--scale", "huge"], "allowed: demo, laptop"),
     "an unknown field": (["--scale", "demo", "--set", "los.temperature=1"], "los.temperature"),
     "a bad value": (["--scale", "demo", "--set", "loss.temperature=nan"], "loss.temperature"),

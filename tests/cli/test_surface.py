@@ -15,6 +15,9 @@ PROMISED = {
     "pretrain": {"scale", "set_", "seeds", "workers", "retry_failed", "dry_run"},
     "data fetch": {"name", "offline"},
     "data verify": {"name"},
+    "data register": {"name", "folder", "size", "metric"},
+    "data list": set(),
+    "compare": {"first", "second", "protocol"},
     "ui": {"port"},
     "where": {"out"},
 }

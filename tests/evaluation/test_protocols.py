@@ -11,9 +11,10 @@ from simclr_lab.evaluation.features import Frozen
 from simclr_lab.evaluation.knn import knn, knn_scores
 from simclr_lab.evaluation.labelled import Labelled, LabelledImages, LabelledSplits
 from simclr_lab.evaluation.linear import fit_logistic, linear
-from simclr_lab.evaluation.protocols import evaluate
+from simclr_lab.evaluation.metrics import top1
+from simclr_lab.evaluation.protocols import Judge, evaluate
 from simclr_lab.evaluation.ridge import STRENGTHS, ridge
-from simclr_lab.evaluation.standardize import standardizer, top1
+from simclr_lab.evaluation.standardize import standardizer
 
 
 def blobs(n: int, seed: int, spread: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,10 +71,15 @@ def test_logistic_regression_is_at_its_minimum() -> None:
 
 def test_linear_chooses_on_validation_and_reads_test_once() -> None:
     fit, val, test = (Labelled(*blobs(n, s)) for n, s in ((300, 0), (200, 1), (5000, 2)))
-    found = linear(fit, val, test)
+    measured = linear(fit, val, test)
+    found = measured.metrics
     assert 60 < found["test_top1"] < 100
-    assert linear(fit, val, None) == {k: v for k, v in found.items() if k != "test_top1"}
-    swapped = linear(fit, val, Labelled(test.features, (test.labels + 1) % 4))
+    hits = (measured.arrays["test_predictions"] == test.labels).double().mean()
+    assert 100 * float(hits) == found["test_top1"]
+    without = linear(fit, val, None)
+    assert without.metrics == {k: v for k, v in found.items() if k != "test_top1"}
+    assert not without.arrays
+    swapped = linear(fit, val, Labelled(test.features, (test.labels + 1) % 4)).metrics
     assert (swapped["val_top1"], swapped["strength"]) == (found["val_top1"], found["strength"])
     assert swapped["test_top1"] < 25
 
@@ -81,7 +87,7 @@ def test_linear_chooses_on_validation_and_reads_test_once() -> None:
 def test_refit_sees_the_validation_images_too() -> None:
     fit, test = Labelled(*blobs(12, 0, 2.5)), Labelled(*blobs(5000, 2, 2.5))
     val = Labelled(*blobs(2000, 1, 2.5))
-    plain, refit = (linear(fit, val, test, refit=r) for r in ("train", "train+val"))
+    plain, refit = (linear(fit, val, test, refit=r).metrics for r in ("train", "train+val"))
     assert plain["strength"] == refit["strength"]
     assert refit["test_top1"] > plain["test_top1"] + 2
 
@@ -101,7 +107,8 @@ def test_nearest_neighbours_equal_their_loop() -> None:
 def test_nearest_neighbours_of_separate_clouds_and_of_few_rows() -> None:
     x = torch.eye(4).repeat(5, 1)
     y = torch.arange(4).repeat(5)
-    assert knn(x, y, 3 * x, y) == 100.0  # all 20 rows vote; the nearest weigh most
+    found = knn(Labelled(x, y), Labelled(3 * x, y), None)  # all 20 vote; the nearest weigh most
+    assert found.metrics == {"val_top1": 100.0}
 
 
 class Encoder(nn.Module):
@@ -135,7 +142,8 @@ def test_features_come_from_a_frozen_encoder() -> None:
 
 def test_evaluate_names_its_metrics_and_touches_test_only_for_linear() -> None:
     splits = LabelledSplits(images(300), images(200), images(400))
-    found = evaluate(Frozen(Encoder()), splits, ["ridge", "linear"])
+    judge = Judge(Frozen(Encoder()), splits)
+    found = evaluate(judge, ["ridge", "linear"]).metrics
     assert set(found) == {
         "ridge/val_top1",
         "ridge/strength",
@@ -144,20 +152,34 @@ def test_evaluate_names_its_metrics_and_touches_test_only_for_linear() -> None:
         "linear/test_top1",
     }
     assert min(value for name, value in found.items() if name.endswith("top1")) > 90
-    assert set(evaluate(Frozen(Encoder()), splits, ["ridge"])) == {
-        "ridge/val_top1",
-        "ridge/strength",
-    }
-    assert set(evaluate(Frozen(Encoder()), splits, ["knn"])) == {"knn/val_top1", "knn/test_top1"}
+    assert set(evaluate(judge, ["ridge"]).metrics) == {"ridge/val_top1", "ridge/strength"}
+    assert set(evaluate(judge, ["knn"]).metrics) == {"knn/val_top1", "knn/test_top1"}
+    assert set(evaluate(judge, ["knn", "ridge"]).arrays) == {"knn/test_predictions"}
+
+
+def test_features_are_extracted_once_and_test_features_only_when_asked_for() -> None:
+    splits = LabelledSplits(images(300), images(200), images(400))
+    sizes: list[int] = []
+
+    class Counting(Encoder):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(x))
+            return super().forward(x)
+
+    judge = Judge(Frozen(Counting()), splits)
+    evaluate(judge, ["ridge"])
+    assert sizes == [300, 200]
+    evaluate(judge, ["linear", "knn"])
+    assert sizes == [300, 200, 400]
 
 
 def test_z_needs_a_head_and_is_judged_like_h() -> None:
     splits = LabelledSplits(images(300), images(200), images(400))
     with pytest.raises(ValueError, match="needs a projection head"):
-        evaluate(Frozen(Encoder()), splits, ["linear_z"])
+        evaluate(Judge(Frozen(Encoder()), splits), ["linear_z"])
     blind = nn.Linear(3, 2, bias=False)
     nn.init.zeros_(blind.weight)
-    found = evaluate(Frozen(Encoder(), blind), splits, ["linear", "linear_z"])
+    found = evaluate(Judge(Frozen(Encoder(), blind), splits), ["linear", "linear_z"]).metrics
     assert found["linear/test_top1"] > 90
     assert found["linear_z/test_top1"] < 45
 
@@ -170,4 +192,4 @@ def test_float_images_are_taken_as_they_are() -> None:
 
 def test_unknown_protocols_are_refused() -> None:
     with pytest.raises(ValueError, match=r"protocols \['magic'\]; allowed: ridge, linear"):
-        evaluate(Frozen(Encoder()), LabelledSplits(images(9), images(9)), ["magic"])
+        evaluate(Judge(Frozen(Encoder()), LabelledSplits(images(9), images(9))), ["magic"])

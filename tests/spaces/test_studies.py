@@ -7,6 +7,7 @@ import pytest
 from simclr_lab.fields import FieldError
 from simclr_lab.recipes import named_recipe
 from simclr_lab.spaces.ablation import Ablation
+from simclr_lab.spaces.claims import contrast_arms
 from simclr_lab.spaces.domain import Choice, Range
 from simclr_lab.spaces.files import load_study
 from simclr_lab.spaces.sweep import Sweep
@@ -89,6 +90,34 @@ def test_the_metrics_protocol_is_switched_on(tmp_path: Path) -> None:
     base = named_recipe("demo").with_fields({"evaluation.protocols": ["ridge"]})
     (arm,) = ablation(tmp_path, "").arms(base, "demo")
     assert arm.recipe.evaluation.protocols == ("ridge", "linear")
+
+
+def test_table_1_is_complete() -> None:
+    """Both rows of the paper's table, six columns each, and claims that name two arms apiece."""
+    study = load_study(ROOT / "search_spaces" / "ablations" / "color_strength.toml")
+    assert isinstance(study, Ablation)
+    arms = study.arms(named_recipe("laptop"), "laptop")
+    columns = [
+        "autoaugment"
+        if "autoaugment" in arm.recipe.augment.operators
+        else (arm.recipe.augment.color_strength, arm.recipe.augment.blur_probability > 0)
+        for arm in arms
+    ]
+    expected = [*((s, False) for s in (0.125, 0.25, 0.5, 1.0)), (1.0, True), "autoaugment"]
+    for loss in ("nt_xent", "cross_entropy"):
+        row = [c for arm, c in zip(arms, columns, strict=True) if arm.recipe.loss.name == loss]
+        assert row == expected
+    assert len({arm.label for arm in arms}) == len(arms) == 12
+    pairs = [contrast_arms(claim.contrast, arms) for claim in study.claims]
+    assert len({frozenset(pair) for pair in pairs}) == 4
+    assert all(first != second for first, second in pairs)
+
+
+def test_a_contrast_may_name_a_list(tmp_path: Path) -> None:
+    study = ablation(tmp_path, "[[grid]]\naugment.operators=[['crop'], ['crop', 'color']]")
+    first, second = labels(study)
+    found = contrast_arms(f"{second} - {first}", study.arms(named_recipe("demo"), "demo"))
+    assert found == (second, first)
 
 
 def test_domains_of_a_sweep_and_its_scale(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ MATRIX = (
             ("blur", "blur"),
             ("equalize", "solarize"),
             ("crop", "motion_blur"),
+            ("crop", "autoaugment"),
         ]
         for branches in ("both", "second")
     ]

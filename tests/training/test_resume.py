@@ -188,6 +188,8 @@ def test_a_finished_cell_tells_its_history_and_computes_nothing(tmp_path: Path, 
         again[0].history
     )
     assert again[-1] == first[-1]
+    for name, array in first[-1].arrays.items():
+        assert (again[-1].arrays[name] == array).all()
 
 
 def test_a_missing_evaluation_is_run_from_the_kept_encoder(tmp_path: Path, dataset) -> None:

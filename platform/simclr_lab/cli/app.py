@@ -24,6 +24,9 @@ Seeds = Annotated[str | None, typer.Option(help="0..4 or 0,1,2: instead of the s
 Workers = Annotated[int, typer.Option(min=1, help="workers per cell, where its batch fits")]
 RetryFailed = Annotated[bool, typer.Option(help="run failed cells again")]
 DryRun = Annotated[bool, typer.Option(help="print the plan and stop")]
+DatasetName = Annotated[
+    str, typer.Argument(help="cifar10, cifar100, fashion_mnist or a registered folder")
+]
 
 
 @app.command()
@@ -70,7 +73,7 @@ def _run(
 
 @data_app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="a dataset: cifar10")],
+    name: DatasetName,
     offline: Annotated[Path | None, typer.Option(help="folder that holds its archive")] = None,
 ) -> None:
     """Fetch a dataset into the cache and verify it; quick when it is there."""
@@ -80,11 +83,46 @@ def fetch(
 
 
 @data_app.command()
-def verify(name: Annotated[str, typer.Argument(help="a dataset: cifar10")]) -> None:
-    """Check a cached dataset against its pinned digests; fetches nothing."""
+def verify(name: DatasetName) -> None:
+    """Check a cached dataset against its digests; fetches nothing."""
     from simclr_lab.cli.data import verify_dataset
 
     verify_dataset(name)
+
+
+@data_app.command()
+def register(
+    name: Annotated[str, typer.Argument(help="small letters, digits and underscores")],
+    folder: Annotated[
+        Path, typer.Argument(help="train/CLASS/* and test/CLASS/*, or labels.csv and its files")
+    ],
+    size: Annotated[int, typer.Option(help="pixels; shorter side, then the central square")],
+    metric: Annotated[str, typer.Option(help="top1, mean_per_class or map11")] = "top1",
+) -> None:
+    """Make a folder of images a dataset, named by its content: NAME-DIGEST."""
+    from simclr_lab.cli.data import register_dataset
+
+    register_dataset(name, folder, size, metric)
+
+
+@data_app.command("list")
+def list_() -> None:
+    """List all datasets that can be named here: sizes, classes, digests, cached or not."""
+    from simclr_lab.cli.data import list_datasets
+
+    list_datasets()
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="a cell's key, or its first letters")],
+    second: Annotated[str, typer.Argument(help="another's")],
+    protocol: Annotated[str, typer.Option(help="an evaluation that reads test")] = "linear",
+) -> None:
+    """Say whether two encoders differ on the same test images, by a permutation test."""
+    from simclr_lab.cli.compare import compare_cells
+
+    compare_cells(first, second, protocol)
 
 
 @app.command()

@@ -34,11 +34,13 @@ class Launch:
         record: the study as its parent run shows it; a sweep's cells are added as they come.
         ledger: what has been run.
         dataset: name of the dataset.
+        targets: names of the datasets that encoders are transferred to.
     """
 
     record: StudyRecord
     ledger: Ledger
     dataset: str
+    targets: tuple[str, ...] = ()
     _places: dict[str, StudyCell] = field(init=False)
     _tracker: MlflowTracker = field(init=False)
     _progress: StudyProgress | None = field(init=False, default=None)
@@ -56,6 +58,8 @@ class Launch:
         self._tracker.open_study(self.record)
         if source.remaining():
             data = require_dataset(self.dataset)
+            for name in self.targets:  # had now, or no worker could evaluate its cell
+                require_dataset(name)
             listener = TrackerListener(
                 self._tracker, self.record.scale, data.digest, tags=provenance()
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simclr_lab.cli.targets import target_datasets
 from simclr_lab.fields import FieldError
 from simclr_lab.recipe import Recipe
 from simclr_lab.recipes import named_recipe
@@ -42,6 +43,7 @@ class Checked:
     study: Study
     base: Recipe
     seeds: tuple[int, ...]
+    targets: tuple[str, ...] = ()  # datasets that encoders are transferred to
 
     @property
     def scale(self) -> str:
@@ -61,7 +63,16 @@ def check(request: Request) -> Checked:
     study = ONE_ARM if request.path is None else load_study(request.path)
     study.check(base, request.scale)
     seeds = study.seeds_at(request.scale) if request.seeds is None else parse_seeds(request.seeds)
-    return Checked(request, study, base, seeds)
+    return Checked(request, study, base, seeds, _targets(study, base, request.scale))
+
+
+def _targets(study: Study, base: Recipe, scale: str) -> tuple[str, ...]:
+    if isinstance(study, Ablation):
+        recipes = [arm.recipe for arm in study.arms(base, scale)]
+    else:
+        recipes = [study.base_at(base, scale)]
+    with study.errors():
+        return target_datasets(recipes, study.metric)
 
 
 def parse_assignments(assignments: tuple[str, ...]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def _run_ablation(
 ) -> int:
     cells = _plan_ablation(checked, study, known)
     show_plan(f"{study.name} at scale {checked.scale}", cells, worker_hours(cells, known))
-    launch = Launch(_record(checked, cells), ledger, checked.base.data.dataset)
+    launch = Launch(_record(checked, cells), ledger, checked.base.data.dataset, checked.targets)
     source = AblationSource(cells, launch.surroundings())
     failed = sum(cell.action is Action.FAILED for cell in cells)
     return _end(launch.run(source, reused=len(cells) - source.remaining() - failed), failed)
@@ -131,7 +131,7 @@ def _run_ablation(
 def _run_sweep(checked: Checked, study: Sweep, ledger: Ledger) -> int:
     base = study.base_at(checked.base, checked.request.scale)
     digest = dataset_digest(base.data.dataset)
-    launch = Launch(_record(checked, []), ledger, base.data.dataset)
+    launch = Launch(_record(checked, []), ledger, base.data.dataset, checked.targets)
     outside = launch.surroundings()
 
     def key(replicate: Replicate) -> str:

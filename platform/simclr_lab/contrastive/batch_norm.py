@@ -4,6 +4,8 @@ Whose statistics normalise whom is science: it is set by ``group_images``, never
 happen to share the work. A batch is [view a of n images; view b of the same images].
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,3 +189,32 @@ class GroupBatchNorm(nn.Module):
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""
         return f"{self.num_features}, group_images={self.group_images}"
+
+
+@contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Inside, batch norms leave their running statistics alone; afterwards all is as before."""
+    norms = [module for module in model.modules() if isinstance(module, GroupBatchNorm)]
+    before = [norm.collected for norm in norms]
+    for norm in norms:
+        norm.collected = None
+    try:
+        yield
+    finally:
+        for norm, collected in zip(norms, before, strict=True):
+            norm.collected = collected
+
+
+@contextmanager
+def pooled_statistics(model: nn.Module) -> Iterator[None]:
+    """Inside, batch norms collect statistics; at the end each moves once, by the pooled ones."""
+    norms = [module for module in model.modules() if isinstance(module, GroupBatchNorm)]
+    for norm in norms:
+        norm.collected = []
+    try:
+        yield
+        for norm in norms:
+            norm.move_by_collected()
+    finally:
+        for norm in norms:
+            norm.collected = ()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simclr_lab.contrastive.batch_norm import GroupBatchNorm
+from simclr_lab.contrastive.recompute import recomputed
 
 Stem = Literal["imagenet", "cifar", "stride2"]
 Variant = Literal["paper", "torchvision"]
@@ -84,7 +85,8 @@ class _Block(nn.Module):
 class ResNet(nn.Module):
     """Stem, four stages of blocks, global average pool: images -> h of width ``feature_dim``.
 
-    Modules carry torchvision's names.
+    Modules carry torchvision's names. With ``recompute`` a training forward keeps only what goes
+    into the stem and into each block; the backward computes the rest again.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class ResNet(nn.Module):
         super().__init__()
         bottleneck = depth >= BOTTLENECK_FROM
         self.stem, self.variant = stem, variant
+        self.recompute = False
         size, stride = (7, 2) if stem == "imagenet" else (3, 2 if stem == "stride2" else 1)
         self.conv1 = _Conv(3, channels, size, stride)
         self.bn1 = norm(channels)
@@ -125,12 +128,19 @@ class ResNet(nn.Module):
 
     def forward(self, images: Float[Tensor, "m 3 height width"]) -> Float[Tensor, "m d"]:
         """Representations h of the images."""
-        x = functional.relu(self.bn1(self.conv1(images)))
-        if self.stem == "imagenet":
-            x = self._pool(x)
-        for stage in range(1, 5):
-            x = self.get_submodule(f"layer{stage}")(x)
+        keep_less = self.recompute and self.training and torch.is_grad_enabled()
+        x = recomputed(self._stem, self.bn1, images) if keep_less else self._stem(images)
+        for stage in (self.get_submodule(f"layer{n}") for n in range(1, 5)):
+            if not keep_less:
+                x = stage(x)
+                continue
+            for block in stage.children():
+                x = recomputed(block, block, x)
         return x.mean(dim=(2, 3))
+
+    def _stem(self, images: Tensor) -> Tensor:
+        x = functional.relu(self.bn1(self.conv1(images)))
+        return self._pool(x) if self.stem == "imagenet" else x
 
     def _pool(self, x: Tensor) -> Tensor:
         """3x3 max pool of stride 2; TensorFlow's SAME pads below and right first."""

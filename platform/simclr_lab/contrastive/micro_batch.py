@@ -6,43 +6,15 @@ part by part again and let that gradient flow. With batch norm over groups that 
 the result is the direct gradient. n: local images, p: width of z.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from simclr_lab.contrastive.batch_norm import GroupBatchNorm
-
-
-@contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Inside, batch norms leave their running statistics alone."""
-    norms = [module for module in model.modules() if isinstance(module, GroupBatchNorm)]
-    for norm in norms:
-        norm.collected = None
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.collected = ()
-
-
-@contextmanager
-def pooled_statistics(model: nn.Module) -> Iterator[None]:
-    """Inside, batch norms collect statistics; at the end each moves once, by the pooled ones."""
-    norms = [module for module in model.modules() if isinstance(module, GroupBatchNorm)]
-    for norm in norms:
-        norm.collected = []
-    try:
-        yield
-        for norm in norms:
-            norm.move_by_collected()
-    finally:
-        for norm in norms:
-            norm.collected = ()
+from simclr_lab.contrastive.batch_norm import frozen_statistics, pooled_statistics
 
 
 def backward_in_parts(

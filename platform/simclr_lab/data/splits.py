@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int64]
 
 VALIDATION_IMAGES = 5_000
+TARGET_MIN_IMAGES = 10
+"""A tenth of a target's training images is its validation split."""
+
 _SPLIT_SEED = 20_200_213
 """Fixed once and for all: the day the paper appeared."""
 
@@ -35,6 +38,25 @@ def validation_split(
     """(train, validation): validation takes ``validation_images`` rows, balanced over classes."""
     order = _balanced_order(labels)
     cut = len(labels) - validation_images
+    return order[:cut], order[cut:]
+
+
+def target_splits(labels: NDArray[np.int64]) -> tuple[Indices, Indices]:
+    """(train, validation) of a dataset that is transferred to (App. B.8): a tenth validates.
+
+    Balanced over classes, and a class of one image stays in train; a fixed shuffle for several
+    labels an image, (n, classes). CIFAR-10's are its ``validation_split``. Raises ValueError for
+    fewer than ten images.
+    """
+    if len(labels) < TARGET_MIN_IMAGES:
+        raise ValueError(f"got {len(labels)} images; a target needs at least {TARGET_MIN_IMAGES}")
+    if labels.ndim == 1:
+        order = _balanced_order(labels)
+        alone = np.bincount(labels)[labels[order]] == 1
+        order = np.concatenate([order[alone], order[~alone]])
+    else:
+        order = np.random.Generator(np.random.PCG64(_SPLIT_SEED)).permutation(len(labels))
+    cut = len(labels) - len(labels) // 10
     return order[:cut], order[cut:]
 
 

@@ -1,6 +1,6 @@
 """Representations h, and projections z, of images by a frozen model (App. B.6, B.8)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -50,22 +50,27 @@ class Frozen:
 
     @torch.no_grad()
     def _embed(self, images: Tensor, modules: list[nn.Module]) -> Tensor:
-        device = torch.device(self.device)
-        dtype = torch.float64 if self.precision == "float64" else torch.float32
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
         parts = []
         with _evaluation_mode(modules):
             for chunk in torch.split(images, CHUNK):
-                x = chunk.to(device).to(dtype)
-                x = x / 255 if chunk.dtype == torch.uint8 else x
-                x = x.contiguous(memory_format=layout)
-                with torch.autocast(
-                    device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-                ):
-                    for module in modules:
-                        x = module(x)
-                parts.append(x.float().cpu())
+                parts.append(self.forward(chunk, modules).float().cpu())
         return torch.cat(parts)
+
+    def forward(self, images: Tensor, modules: Sequence[nn.Module]) -> Tensor:
+        """Images through the modules in their present mode, on the device and as precise as said.
+
+        uint8 images are divided by 255.
+        """
+        device = torch.device(self.device)
+        dtype = torch.float64 if self.precision == "float64" else torch.float32
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        x = images.to(device).to(dtype)
+        x = x / 255 if images.dtype == torch.uint8 else x
+        x = x.contiguous(memory_format=layout)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            for module in modules:
+                x = module(x)
+        return x
 
 
 @contextmanager

@@ -5,7 +5,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from simclr_lab.evaluation.standardize import top1
+from simclr_lab.evaluation.labelled import Labelled
+from simclr_lab.evaluation.measured import Measured
+from simclr_lab.evaluation.metrics import predictions, top1
 
 NEIGHBOURS = 200
 TEMPERATURE = 0.1
@@ -34,11 +36,14 @@ def knn_scores(
     return torch.cat(parts)
 
 
-def knn(
-    fit_features: Float[Tensor, "n d"],
-    fit_labels: Int64[Tensor, " n"],
-    features: Float[Tensor, "m d"],
-    labels: Int64[Tensor, " m"],
-) -> float:
+def knn(fit: Labelled, val: Labelled, test: Labelled | None) -> Measured:
     """Top-1 in percent with 200 neighbours at temperature 0.1."""
-    return top1(knn_scores(fit_features, fit_labels, features), labels)
+    metrics, arrays = {}, {}
+    for name, part in (("val", val), ("test", test)):
+        if part is None:
+            continue
+        scores = knn_scores(fit.features, fit.labels, part.features)
+        metrics[f"{name}_top1"] = top1(scores, part.labels)
+        if name == "test":
+            arrays["test_predictions"] = predictions(scores, part.labels)
+    return Measured(metrics, arrays)

@@ -5,7 +5,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from simclr_lab.evaluation.standardize import standardizer, top1
+from simclr_lab.evaluation.metrics import top1
+from simclr_lab.evaluation.standardize import standardizer
 
 STRENGTHS = tuple(10.0**exponent for exponent in range(-5, 2))
 """Penalties per image on squared weights of standardised features."""

@@ -14,8 +14,3 @@ def standardizer(
     std, mean = torch.std_mean(fit.double(), dim=0, correction=0)
     scale = torch.where(std > 1e-12, 1 / std.clamp(min=1e-12), torch.zeros_like(std))
     return lambda features: ((features.double() - mean) * scale).to(features.dtype)
-
-
-def top1(scores: Float[Tensor, "n classes"], labels: Tensor) -> float:
-    """Percent of rows whose largest score is their label's."""
-    return 100 * float((scores.argmax(dim=1) == labels).double().mean())

@@ -22,6 +22,7 @@ from simclr_lab.contrastive.augment.rotate import Rotate
 from simclr_lab.contrastive.augment.sobel import Sobel
 from simclr_lab.contrastive.draws import image_seeds
 from simclr_lab.evaluation.features import Frozen
+from simclr_lab.evaluation.measured import Measured
 from simclr_lab.evaluation.standardize import standardizer
 
 HIDDEN_UNITS = 256
@@ -76,7 +77,7 @@ def transform_probe(
     frozen: Frozen,
     fit: UInt8[Tensor, "n 3 h w"],
     val: UInt8[Tensor, "m 3 h w"],
-) -> dict[str, float]:
+) -> Measured:
     """Validation accuracies in percent of the answer read from h and from z, and of guessing."""
     probe = PROBES[name]
     fit_images, fit_answers = transformed(probe, fit[:MAX_FIT_IMAGES], f"{name} fit")
@@ -88,7 +89,7 @@ def transform_probe(
         metrics[f"{place}_val_top1"] = 100 * _accuracy(
             scale(fitted), fit_answers, scale(judged), val_answers
         )
-    return metrics
+    return Measured(metrics)
 
 
 def _accuracy(fit: Tensor, fit_answers: Tensor, val: Tensor, val_answers: Tensor) -> float:

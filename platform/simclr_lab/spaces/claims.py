@@ -51,9 +51,11 @@ def contrast_arms(contrast: str, arms: Sequence[HasRecipe]) -> tuple[str, str]:
 
 def _values(text: str, contrast: str) -> dict[str, Any]:
     try:
-        return parse_assignment(text)
+        values = parse_assignment(text)
     except ValueError as error:
         raise FieldError("claims.contrast", f"is {contrast!r}; {error}") from None
+    # Recipes hold what TOML writes as a list as a tuple.
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def _one_arm(values: dict[str, Any], contrast: str, arms: Sequence[HasRecipe]) -> str:

@@ -8,20 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from simclr_lab.fields import FieldError
+from simclr_lab.names import METRIC_FORMS, is_metric
 from simclr_lab.spaces.errors import StudyError
-
-METRICS = (
-    "ridge/val_top1",
-    "linear/val_top1",
-    "linear/test_top1",
-    "linear_z/val_top1",
-    "linear_z/test_top1",
-    "linear_sgd/val_top1",
-    "linear_sgd/test_top1",
-    "knn/val_top1",
-    "knn/test_top1",
-)
-"""Metrics that a study may name; of each, more is better."""
 
 
 def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -31,8 +19,8 @@ def _seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _metric(metric: str) -> str:
-    if metric not in METRICS:
-        raise ValueError(f"allowed: {', '.join(METRICS)}")
+    if not is_metric(metric):
+        raise ValueError(f"allowed: {METRIC_FORMS}")
     return metric
 
 

@@ -60,6 +60,8 @@ class TrackerListener:
                     evaluations=event.evaluations,
                     metrics=event.metrics,
                 )
+                if event.arrays:
+                    self.tracker.keep(task.key, event.arrays)
                 self.tracker.finish(record)
             case CellFailed():
                 if task.key not in self.records:

@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from numpy.typing import NDArray
 
 from simclr_lab.cell import CellRecord, Outcome, State, StudyRecord
 from simclr_lab.spaces.tree import parse_assignment
 from simclr_lab.tracking import home, schema
-from simclr_lab.tracking.mlflow_runs import MlflowRuns, read_cells
+from simclr_lab.tracking.mlflow_runs import MlflowRuns, read_arrays, read_cells
 
 _PAGE = 1000
 _PROBE_SECONDS = 5.0
@@ -129,6 +130,12 @@ class Ledger:
         ]
         columns = ["metric", "step", "timestamp_ms", "value"]
         return pd.DataFrame(rows, columns=columns).sort_values(["metric", "step"])
+
+    def arrays(self, key: str) -> dict[str, NDArray[Any]]:
+        """``<protocol>/<name>`` -> array behind the cell's evaluations. KeyError if unknown."""
+        record = self.cells([key])[key]
+        assert record.run_id is not None
+        return read_arrays(self.client, record.run_id)
 
     def runs(self, study: str | None = None, scale: str | None = None) -> pd.DataFrame:
         """One row per cell, of everything, of a scale, or of a study at a scale.

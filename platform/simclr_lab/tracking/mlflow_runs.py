@@ -5,18 +5,22 @@ whose artifact ``cells.json`` joins them.
 """
 
 import json
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
+from numpy.typing import NDArray
 
 from simclr_lab.cell import CellRecord, EpochReport, State, StudyCell, StudyRecord
 from simclr_lab.tracking import schema
 from simclr_lab.tracking.home import artifact_root
 from simclr_lab.tracking.provenance import git_diff
+from simclr_lab.tracking.tracker import Arrays
 
 _STATUS = {
     State.RUNNING: "RUNNING",
@@ -102,6 +106,13 @@ class MlflowRuns:
         for start in range(0, len(metrics), _BATCH):
             self.client.log_batch(self._runs[key], metrics=metrics[start : start + _BATCH])
 
+    def keep(self, key: str, arrays: Arrays) -> None:
+        """Arrays of a cell's evaluations, as one artifact."""
+        with tempfile.TemporaryDirectory(prefix="simclr-arrays-") as folder:
+            path = Path(folder) / schema.ARTIFACT_ARRAYS
+            np.savez_compressed(path, allow_pickle=False, **arrays)
+            self.client.log_artifact(self._runs[key], str(path))
+
     def finish(self, record: CellRecord) -> None:
         """State, outcome, reason and evaluations of a cell; ends its run unless it runs."""
         run_id = self.run_of(record)
@@ -151,6 +162,17 @@ def read_cells(client: MlflowClient, run_id: str) -> list[StudyCell]:
     run = client.get_run(run_id)
     content = load_dict(f"{run.info.artifact_uri}/{schema.ARTIFACT_CELLS}")
     return [StudyCell(**cell) for cell in content["cells"]]
+
+
+def read_arrays(client: MlflowClient, run_id: str) -> dict[str, NDArray[Any]]:
+    """The arrays in a cell's artifact; none where its evaluations left none."""
+    names = [artifact.path for artifact in client.list_artifacts(run_id)]
+    if schema.ARTIFACT_ARRAYS not in names:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="simclr-arrays-") as folder:
+        path = client.download_artifacts(run_id, schema.ARTIFACT_ARRAYS, folder)
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
 
 
 def cell_tags(record: CellRecord) -> dict[str, str]:

@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from simclr_lab.cell import CellRecord, EpochReport, StudyRecord
 from simclr_lab.tracking.mlflow_runs import MlflowRuns, launch_tag
+from simclr_lab.tracking.tracker import Arrays
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0
@@ -53,6 +54,10 @@ class MlflowTracker:
     def report(self, key: str, report: EpochReport) -> None:
         """Metrics of one epoch of a started cell."""
         self._put(f"report {key}", lambda: self.runs.report(key, [report]))
+
+    def keep(self, key: str, arrays: Arrays) -> None:
+        """Arrays behind the evaluations of a started cell."""
+        self._put(f"arrays {key}", lambda: self.runs.keep(key, arrays))
 
     def finish(self, record: CellRecord) -> None:
         """How a started cell stands now."""

@@ -28,6 +28,7 @@ TAG_SUPERSEDED_BY = f"{PREFIX}superseded_by"
 TAG_REPLAY_OF = f"{PREFIX}replay_of"
 
 ARTIFACT_RECIPE = "recipe.json"
+ARTIFACT_ARRAYS = "evaluations.npz"
 ARTIFACT_DIFF = "git.diff"
 ARTIFACT_CELLS = "cells.json"
 ARTIFACT_STUDY = "study.toml"

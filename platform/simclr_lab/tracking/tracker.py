@@ -1,9 +1,14 @@
 """What the driver of a study says to the ledger. No call blocks; what is said twice counts once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from simclr_lab.cell import CellRecord, EpochReport, StudyRecord
+
+Arrays = Mapping[str, NDArray[Any]]
 
 
 class Tracker(Protocol):
@@ -19,6 +24,10 @@ class Tracker(Protocol):
 
     def report(self, key: str, report: EpochReport) -> None:
         """Metrics of one epoch of a started cell."""
+        ...
+
+    def keep(self, key: str, arrays: Arrays) -> None:
+        """Arrays behind the evaluations of a started cell."""
         ...
 
     def finish(self, record: CellRecord) -> None:
@@ -46,6 +55,7 @@ class MemoryTracker:
     started: list[CellRecord] = field(default_factory=list)
     reports: dict[str, list[EpochReport]] = field(default_factory=dict)
     finished: list[CellRecord] = field(default_factory=list)
+    arrays: dict[str, Arrays] = field(default_factory=dict)
 
     def open_study(self, study: StudyRecord) -> None:
         """Keep the study."""
@@ -60,6 +70,10 @@ class MemoryTracker:
         reports = self.reports.setdefault(key, [])
         if report not in reports:
             reports.append(report)
+
+    def keep(self, key: str, arrays: Arrays) -> None:
+        """Keep the arrays."""
+        self.arrays[key] = arrays
 
     def finish(self, record: CellRecord) -> None:
         """Keep the record."""

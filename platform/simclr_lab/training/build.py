@@ -56,6 +56,7 @@ def _model(recipe: Recipe, seed: int) -> SimCLR:
             group_images=group_images,
             generator=generator(seed, "encoder"),
         )
+        encoder.recompute = recipe.compute.activation_checkpointing
     head: torch.nn.Module
     if recipe.supervised and recipe.trains:
         head = classifier(encoder.feature_dim, DATASET_CLASSES[recipe.data.dataset])
@@ -126,6 +127,7 @@ def build_views(recipe: Recipe) -> TwoViews:
         solarize_probability=settings.solarize_probability,
         solarize_threshold=settings.solarize_threshold,
         motion_blur_probability=settings.motion_blur_probability,
+        autoaugment_policy=settings.autoaugment_policy,
     )
     policy = ordered_policy(operators, settings.operators, settings.branches)
     return TwoViews(policy, recipe.data.image_size, dtype=DTYPES[recipe.compute.precision])

@@ -1,8 +1,11 @@
 """What a running cell tells its driver: plain data, in this order: started, epochs, end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+from numpy.typing import NDArray
 
 from simclr_lab.cell import EpochReport, Outcome, State
 
@@ -44,13 +47,15 @@ class CellEnded:
     """The encoder is finished and evaluated.
 
     ``evaluations`` maps protocol -> key of its settings; ``metrics`` holds the latest value of
-    every metric of the cell.
+    every metric of the cell; ``arrays`` what figures and tests need of its evaluations
+    (``linear/test_predictions``).
     """
 
     key: str
     outcome: Outcome
     evaluations: Mapping[str, str]
     metrics: Mapping[str, float]
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

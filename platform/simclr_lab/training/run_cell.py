@@ -2,31 +2,28 @@
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor
 
 from simclr_lab.cell import EpochReport, Outcome
 from simclr_lab.contrastive.gather import alone
 from simclr_lab.data.sources import Dataset
-from simclr_lab.data.splits import fit_indices, pretraining_indices, validation_split
-from simclr_lab.evaluation.features import Frozen
-from simclr_lab.evaluation.labelled import LabelledImages, LabelledSplits
-from simclr_lab.evaluation.linear_sgd import SgdSettings
+from simclr_lab.data.splits import pretraining_indices
+from simclr_lab.evaluation.measured import Measured
 from simclr_lab.evaluation.protocols import READS_TEST, evaluate
 from simclr_lab.identity import evaluation_key
 from simclr_lab.recipe import Recipe
 from simclr_lab.training.checkpoint import CellStore, history_from_plain, history_to_plain
 from simclr_lab.training.checks import epoch_diagnostics, final_checks
 from simclr_lab.training.events import CellEnded, CellEpoch, CellEvent, CellStarted
+from simclr_lab.training.judging import build_judge, labelled_splits, shared_tensor
 from simclr_lab.training.loop import EpochMetrics, Pretraining
 
 
@@ -62,11 +59,11 @@ class CellRun:
     ) -> None:
         self.task, self.recipe = task, task.recipe
         self.store = CellStore(Path(task.storage), task.key, task.attempt)
-        images, data = _shared_tensor(dataset.train_images), self.recipe.data
+        images, data = shared_tensor(dataset.train_images), self.recipe.data
         subset = pretraining_indices(
             dataset.train_labels, split=data.pretrain_split, images=data.pretrain_images
         )
-        labels = _shared_tensor(dataset.train_labels)
+        labels = shared_tensor(dataset.train_labels)
         self.pretraining = Pretraining(
             self.recipe, task.seed, images, torch.from_numpy(subset), device, labels
         )
@@ -74,6 +71,7 @@ class CellRun:
         self.stopped = False
         self.history: list[EpochReport] = []
         self.evaluations: dict[str, str] = {}
+        self.arrays: dict[str, Tensor] = {}
         self.outcome = Outcome.OK
 
     @property
@@ -101,7 +99,8 @@ class CellRun:
                 done = self._evaluate(missing, first=not finished)
             yield done
         latest = {name: v for report in self.history for name, v in report.metrics.items()}
-        yield CellEnded(self.task.key, self.outcome, dict(self.evaluations), latest)
+        arrays = {name: array.numpy() for name, array in self.arrays.items()}
+        yield CellEnded(self.task.key, self.outcome, dict(self.evaluations), latest, arrays)
 
     def missing_evaluations(self) -> dict[str, str]:
         """Protocol -> key of the evaluations that the recipe wants and the cell lacks."""
@@ -142,20 +141,22 @@ class CellRun:
         images = (epoch.step - earlier) * self.recipe.batch_size
         metrics = dict(epoch.metrics) | clock.costs("cost/pretraining", images)
         if math.isfinite(metrics["train/loss"]):
-            splits = self.splits(test=False)
-            metrics |= epoch_diagnostics(self.recipe, self.pretraining.model, splits.val.images)
+            model = self.pretraining.model
+            metrics |= epoch_diagnostics(self.recipe, model, self._validation_images)
             if "ridge" in self.recipe.evaluation.protocols:
-                metrics |= self._measure(["ridge"], splits)
+                metrics |= self._measure(["ridge"], test=False).metrics
         clock.costs("", 0)  # evaluation is not charged to the next epoch's throughput
         return EpochReport(epoch.epoch, epoch.step, _now_ms(), metrics)
 
     def _evaluate(self, missing: dict[str, str], *, first: bool) -> CellEpoch:
         clock = _Clock()
         left = [protocol for protocol in missing if not (first and self._measured_now(protocol))]
-        splits = self.splits(test=bool(READS_TEST & set(left)))
-        metrics = self._measure(left, splits) if left else {}
+        measured = self._measure(left, test=bool(READS_TEST & set(left)))
+        metrics = dict(measured.metrics)
+        self.arrays |= measured.arrays
         if first and self.recipe.trains:
-            checks, collapsed = final_checks(self.recipe, self.pretraining.model, splits.val.images)
+            model = self.pretraining.model
+            checks, collapsed = final_checks(self.recipe, model, self._validation_images)
             metrics |= checks
             self.outcome = Outcome.COLLAPSED if collapsed else self.outcome
         metrics |= clock.costs("cost/evaluation", 0)
@@ -171,40 +172,19 @@ class CellRun:
             return False
         return any(name.startswith(f"{protocol}/") for name in self.history[-1].metrics)
 
-    def _measure(self, protocols: list[str], splits: LabelledSplits) -> dict[str, float]:
-        compute, model = self.recipe.compute, self.pretraining.model
-        frozen = Frozen(
-            model.encoder,
-            model.head,
-            precision=compute.precision,
-            channels_last=compute.channels_last,
+    def _measure(self, protocols: list[str], *, test: bool) -> Measured:
+        judge = build_judge(
+            self.recipe,
+            self.pretraining.model,
+            self.dataset,
             device=self.pretraining.device,
+            test=test,
         )
-        settings = self.recipe.evaluation
-        sgd = SgdSettings(
-            settings.sgd_epochs,
-            settings.sgd_batch_size,
-            settings.sgd_learning_rate,
-            settings.sgd_augment,
-        )
-        return evaluate(frozen, splits, protocols, linear_refit=settings.linear_refit, sgd=sgd)
+        return evaluate(judge, protocols)
 
-    def splits(self, *, test: bool) -> LabelledSplits:
-        """Labelled images for evaluation; the test split only where a protocol reads it."""
-        data = self.dataset
-        images, labels = _shared_tensor(data.train_images), _shared_tensor(data.train_labels)
-
-        def rows(indices: NDArray[np.int64]) -> LabelledImages:
-            where = torch.from_numpy(indices)
-            return LabelledImages(images[where], labels[where])
-
-        return LabelledSplits(
-            fit=rows(fit_indices(data.train_labels, images=self.recipe.evaluation.fit_images)),
-            val=rows(validation_split(data.train_labels)[1]),
-            test=LabelledImages(_shared_tensor(data.test_images), _shared_tensor(data.test_labels))
-            if test
-            else None,
-        )
+    @cached_property
+    def _validation_images(self) -> Tensor:
+        return labelled_splits(self.recipe, self.dataset, test=False).val.images
 
     def _restore(self) -> bool:
         """Take up what the store holds; whether the encoder is finished."""
@@ -214,6 +194,7 @@ class CellRun:
             self.pretraining.model.head.load_state_dict(final["head"])
             self.pretraining.step = final["step"]
             self.evaluations = dict(final["evaluations"])
+            self.arrays = dict(final.get("arrays", {}))
             self.outcome = Outcome(final["outcome"])
             self.history = list(history_from_plain(final["history"]))
             return True
@@ -237,6 +218,7 @@ class CellRun:
             "step": self.pretraining.step,
             "history": history_to_plain(tuple(self.history)),
             "evaluations": dict(self.evaluations),
+            "arrays": dict(self.arrays),
             "outcome": str(self.outcome.value),
             "seed": self.task.seed,
             "recipe": self.recipe.model_dump_json(),
@@ -260,10 +242,3 @@ class _Clock:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _shared_tensor(array: NDArray[Any]) -> Tensor:
-    """A view of a shared array. It must never be written to: only gather from it by index."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.asarray(array))

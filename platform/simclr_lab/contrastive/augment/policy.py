@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from simclr_lab.contrastive.augment import crop, crop_torchvision
+from simclr_lab.contrastive.augment.autoaugment import AutoAugment, LearnedOn
 from simclr_lab.contrastive.augment.blur import GaussianBlur, SigmaScope
 from simclr_lab.contrastive.augment.broader import Equalize, MotionBlur, Solarize
 from simclr_lab.contrastive.augment.color import ColorDrop, ColorJitter, Semantics
@@ -31,6 +32,7 @@ OperatorName = Literal[
     "equalize",
     "solarize",
     "motion_blur",
+    "autoaugment",
 ]
 Branches = Literal["both", "second"]
 
@@ -70,6 +72,7 @@ def make_operators(
     solarize_probability: float = 0.2,
     solarize_threshold: float = 0.5,
     motion_blur_probability: float = 0.2,
+    autoaugment_policy: LearnedOn = "imagenet",
 ) -> dict[OperatorName, tuple[Operator, ...]]:
     """Every named step of a policy; ``color`` is jitter and then colour drop (Fig. 4, Fig. 5).
 
@@ -104,6 +107,7 @@ def make_operators(
         "equalize": (Equalize(equalize_probability),),
         "solarize": (Solarize(solarize_probability, solarize_threshold),),
         "motion_blur": (MotionBlur(motion_blur_probability),),
+        "autoaugment": (AutoAugment(autoaugment_policy),),
     }
 
 
