@@ -217,6 +217,8 @@ def _searched(
         key=planner.key,
         plan=plan,
         outside=outside,
+        workers=checked.request.workers,
+        retry_failed=checked.request.retry_failed,
     )
     return SearchedTrials(source, checked.request.workers)
 
