@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from simclr_lab.contrastive.batch_norm import GroupBatchNorm
+from simclr_lab.contrastive.encoder import RawPixels
 from simclr_lab.evaluation import transfer
 from simclr_lab.evaluation.features import Frozen
 from simclr_lab.evaluation.finetune import fine_tuned
@@ -180,6 +181,15 @@ def test_long_epochs_slow_the_running_statistics(monkeypatch: pytest.MonkeyPatch
 
 def _fake(arguments: dict) -> Frozen:
     return Frozen(Means(), nn.Linear(12, arguments["classes"]))
+
+
+def test_images_of_another_size_are_brought_to_the_encoders_own() -> None:
+    """Raw pixels are as many numbers as the encoder's size says, whatever the target's images."""
+    frozen = Frozen(RawPixels(6), size=6)
+    assert frozen.h(tinted(5, 0).images).shape == (5, 108)
+    assert transfer_linear(frozen, target(), SETTINGS).metrics["test_top1"] > 60
+    grid = TransferFinetuneSettings(40, 40, (0.1,), (0.0,))
+    assert transfer_finetune(frozen, target(), grid, "tinted").metrics["test_top1"] > 60
 
 
 def test_small_images_are_taken_whole_and_large_ones_at_their_centre() -> None:

@@ -184,6 +184,7 @@ def test_a_finished_cell_tells_its_history_and_computes_nothing(tmp_path: Path, 
     first = list(CellRun(task(tmp_path, recipe), dataset).events())
     again = list(CellRun(task(tmp_path, recipe), dataset).events())
     assert [type(e) for e in again] == [CellStarted, CellEnded]
+    assert (first[0].finished, again[0].finished) == (False, True)
     assert [r for e in first if isinstance(e, CellEpoch) for r in [e.report]] == list(
         again[0].history
     )

@@ -92,6 +92,7 @@ class CellRun:
             world_size=self.pretraining.world_size,
             threads=torch.get_num_threads(),
             history=tuple(self.history),
+            finished=finished,
         )
         if not finished:
             yield from self._pretrain()
