@@ -218,7 +218,7 @@ def _searched(
         plan=plan,
         outside=outside,
     )
-    return SearchedTrials(source, checked.request.workers)
+    return SearchedTrials(source, checked.sizing.widest(arm.recipe, nuisance.domains))
 
 
 def reused_before(plan: TunedPlan, source: NuisanceSource) -> int:
