@@ -1,5 +1,6 @@
 """Tickets as a function of what nodes have, and what a worker of a cell asks for; no Ray."""
 
+import socket
 from fractions import Fraction
 
 import pytest
@@ -12,8 +13,18 @@ from simclr_lab.training.capacity import (
     capacity_of,
     node_slots,
 )
+from simclr_lab.training.cluster import connect
 
 WHOLE = Fraction(1)
+
+
+def test_a_cluster_that_does_not_answer_is_named_at_once(monkeypatch) -> None:
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(ClusterUnfit, match=rf"no Ray cluster answers at {address}.*refused"):
+            connect()
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def test_values_of_the_rule() -> None:
 
 
 def test_micro_batches_are_what_a_worker_holds() -> None:
-    recipe = Recipe().with_fields({"batch_size": 4096, "compute.micro_batch_size": 256})
+    groups = {"batch_size": 4096, "batch_norm.group_images": 256}
+    recipe = Recipe().with_fields(groups | {"compute.micro_batch_size": 256})
     assert fewest_workers(recipe, 256) == 1
     assert fewest_workers(recipe, 128) == 16  # the finest cut: one micro-batch each
 

@@ -28,8 +28,8 @@ def size(cell: PlannedCell) -> str:
     if not cell.launches:
         return ""
     parts = [f"{cell.workers} workers"] if cell.workers > 1 else []
-    if cell.threads is not None:
-        parts.append(f"{cell.threads} thread{'s' if cell.threads > 1 else ''} each")
+    if cell.threads not in (None, 1):
+        parts.append(f"{cell.threads} threads a worker")
     if cell.gpu_share != 1 and cell.workers == 1:
         parts.append(f"{cell.gpu_share} of a GPU")
     return "".join(f", {part}" for part in parts)

@@ -100,7 +100,7 @@ def capacity_of(nodes: Mapping[str, Mapping[str, float]]) -> Capacity:
     """
     able = {address: own for address, own in nodes.items() if own.get(SLOT, 0) >= 1}
     if not able:
-        count = max((node_slots(own) for own in nodes.values()), default=1)
+        count = max([1, *(node_slots(own) for own in nodes.values())])
         raise ClusterUnfit(
             f"no node of the cluster has {SLOT}s, so that no cell could start; start each node "
             f"that is to run cells with its number of GPUs, or of processors if it has none: "

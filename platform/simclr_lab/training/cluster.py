@@ -1,16 +1,19 @@
 """Connecting to Ray: a private cluster on this machine, or the one this process belongs to."""
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import ray
 import torch
 
-from simclr_lab.training.capacity import SLOT, Capacity, capacity_of, node_slots
+from simclr_lab.training.capacity import SLOT, Capacity, ClusterUnfit, capacity_of, node_slots
 
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout: study files and analysis are part of the product."""
+
+_ANSWER_SECONDS = 10.0
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -33,10 +36,13 @@ def connect(cpus: int | None = None, gpus: int | None = None) -> None:
         cpus: processors to use on this machine; default all of them.
         gpus: GPUs to count on this machine; default those that torch sees. Where to compute is
             for each worker to find out, so that GPUs that are only counted are computed on the CPU.
+
+    Raises ClusterUnfit where nothing answers there.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if os.environ.get("RAY_ADDRESS"):
+    if address := os.environ.get("RAY_ADDRESS"):
+        _check_that_it_answers(address)
         ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=runtime_env())
         return
     processors = cpus or os.cpu_count() or 1
@@ -51,6 +57,20 @@ def connect(cpus: int | None = None, gpus: int | None = None) -> None:
         logging_level="ERROR",
         object_store_memory=512 * 2**20,
     )
+
+
+def _check_that_it_answers(address: str) -> None:
+    """Ask whether anything listens at ``host:port``; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if "/" in address or not port.isdecimal():
+        return  # ray://..., auto: for Ray to find
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+    except OSError as error:
+        raise ClusterUnfit(
+            f"no Ray cluster answers at {address}, which RAY_ADDRESS names ({error}); "
+            "start it, or unset RAY_ADDRESS to use this machine"
+        ) from None
 
 
 def capacity() -> Capacity:
