@@ -21,7 +21,14 @@ Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="field=value, over the scale's recipe")
 ]
 Seeds = Annotated[str | None, typer.Option(help="0..4 or 0,1,2: instead of the study's")]
-Workers = Annotated[int, typer.Option(min=1, help="workers per cell, where its batch fits")]
+Workers = Annotated[str, typer.Option(help="per cell, where its batch can be cut, or auto")]
+ImagesPerWorker = Annotated[
+    int | None, typer.Option(min=1, help="with auto: images of the batch that a worker can hold")
+]
+CpusPerWorker = Annotated[
+    int | None, typer.Option(min=1, help="threads of a worker; default 1, with GPUs a GPU's part")
+]
+GpuFraction = Annotated[str, typer.Option(help="of a GPU for a cell of one worker: 1, 0.5, 1/3")]
 RetryFailed = Annotated[bool, typer.Option(help="run failed cells again")]
 DryRun = Annotated[bool, typer.Option(help="print the plan and stop")]
 DatasetName = Annotated[
@@ -37,14 +44,18 @@ def run(
     scale: Scale,
     set_: Assignments = None,
     seeds: Seeds = None,
-    workers: Workers = 1,
+    workers: Workers = "1",
+    images_per_worker: ImagesPerWorker = None,
+    cpus_per_worker: CpusPerWorker = None,
+    gpu_fraction: GpuFraction = "1",
     retry_failed: RetryFailed = False,
     force: Force = False,
     no_diff: NoDiff = False,
     dry_run: DryRun = False,
 ) -> None:
     """Run what is missing of an ablation or a sweep; what is done is reused."""
-    _run(study, scale, set_, seeds, workers, retry_failed, force, no_diff, dry_run)
+    sizes = (workers, images_per_worker, cpus_per_worker, gpu_fraction)
+    _run(study, scale, set_, seeds, sizes, retry_failed, force, no_diff, dry_run)
 
 
 @app.command()
@@ -52,14 +63,18 @@ def pretrain(
     scale: Scale,
     set_: Assignments = None,
     seeds: Seeds = None,
-    workers: Workers = 1,
+    workers: Workers = "1",
+    images_per_worker: ImagesPerWorker = None,
+    cpus_per_worker: CpusPerWorker = None,
+    gpu_fraction: GpuFraction = "1",
     retry_failed: RetryFailed = False,
     force: Force = False,
     no_diff: NoDiff = False,
     dry_run: DryRun = False,
 ) -> None:
     """Pretrain and evaluate one recipe, recorded and resumed like any cell of a study."""
-    _run(None, scale, set_, seeds, workers, retry_failed, force, no_diff, dry_run)
+    sizes = (workers, images_per_worker, cpus_per_worker, gpu_fraction)
+    _run(None, scale, set_, seeds, sizes, retry_failed, force, no_diff, dry_run)
 
 
 def _run(
@@ -67,7 +82,7 @@ def _run(
     scale: str,
     assignments: list[str] | None,
     seeds: str | None,
-    workers: int,
+    sizes: tuple[str, int | None, int | None, str],
     retry_failed: bool,
     force: bool,
     no_diff: bool,
@@ -82,7 +97,7 @@ def _run(
             scale,
             tuple(assignments or ()),
             seeds,
-            workers=workers,
+            *sizes,
             retry_failed=retry_failed,
             dry_run=dry_run,
             force=force,

@@ -15,7 +15,8 @@ from simclr_lab.tracking.lease import Lease
 from simclr_lab.tracking.ledger import Ledger
 from simclr_lab.tracking.mlflow_tracker import MlflowTracker
 from simclr_lab.tracking.provenance import git_diff, provenance
-from simclr_lab.training.cluster import connect, disconnect, slots
+from simclr_lab.training.capacity import ClusterUnfit
+from simclr_lab.training.cluster import capacity, connect, disconnect
 from simclr_lab.tuning.listening import CellListener
 from simclr_lab.tuning.plan import PlannedCell
 from simclr_lab.tuning.run import run_cells
@@ -83,7 +84,7 @@ class Launch:
                     f"Stopped. {progress.done} cells are finished, {len(kept)} keep the checkpoint "
                     "of their last epoch. The same command again continues.",
                 )
-            except (Stuck, Unplaceable) as error:
+            except (Stuck, Unplaceable, ClusterUnfit) as error:
                 listener.interrupted()
                 self._flush()
                 leave(Exit.UNFIT, str(error))
@@ -98,7 +99,7 @@ class Launch:
             try:
                 connect()
                 signal.signal(signal.SIGTERM, _interrupt)  # after Ray, which would abort on it
-                self._progress.slots = slots()
+                self._progress.slots = capacity().slots
                 with self._progress:
                     run_cells(source, data, storage=storage(), listeners=listeners)
             finally:

@@ -15,13 +15,24 @@ def show_plan(title: str, cells: Sequence[PlannedCell], hours: float | None) -> 
     """Counts per action, and the cells one by one while they are few."""
     output.print(f"{title}: {len(cells)} cells: {counted(cells)}", markup=False)
     for cell in list(cells)[:SHOWN]:
-        workers = f", {cell.workers} workers" if cell.workers > 1 else ""
-        line = f"  {cell.action:<13} {cell.key[:8]} seed {cell.seed}  {cell.arm}{workers}"
+        line = f"  {cell.action:<13} {cell.key[:8]} seed {cell.seed}  {cell.arm}{size(cell)}"
         output.print(line, markup=False)
     if len(cells) > SHOWN:
         output.print(f"  ... and {len(cells) - SHOWN} more")
     if any(cell.launches for cell in cells):
         show_hours(hours)
+
+
+def size(cell: PlannedCell) -> str:
+    """Workers, threads and the part of a GPU, where they are not what every cell has."""
+    if not cell.launches:
+        return ""
+    parts = [f"{cell.workers} workers"] if cell.workers > 1 else []
+    if cell.threads not in (None, 1):
+        parts.append(f"{cell.threads} threads a worker")
+    if cell.gpu_share != 1 and cell.workers == 1:
+        parts.append(f"{cell.gpu_share} of a GPU")
+    return "".join(f", {part}" for part in parts)
 
 
 def counted(cells: Sequence[PlannedCell]) -> str:

@@ -126,7 +126,12 @@ class StudyProgress:
         waiting = self.total - self._ended()
         if not self._seconds or waiting <= 0:
             return 0.0
-        return sum(self._seconds) / len(self._seconds) * waiting / max(self.slots, 1)
+        return (
+            sum(self._seconds)
+            / len(self._seconds)
+            * waiting
+            / max(self.slots, len(self._running), 1)
+        )
 
     def _redraw(self) -> None:
         if self._bar is not None and self._task is not None:

@@ -12,6 +12,8 @@ from simclr_lab.recipes import named_recipe
 from simclr_lab.spaces.ablation import Ablation
 from simclr_lab.spaces.files import Study, load_study
 from simclr_lab.spaces.tree import toml_value
+from simclr_lab.tuning.plan import ONE_WORKER
+from simclr_lab.tuning.sizes import Sizing, parse_sizing
 
 MAX_SEEDS = 1000
 MAX_SCALE_NAME = 150
@@ -30,7 +32,10 @@ class Request:
     scale: str
     assignments: tuple[str, ...] = ()
     seeds: str | None = None
-    workers: int = 1
+    workers: str = "1"
+    images_per_worker: int | None = None
+    cpus_per_worker: int | None = None
+    gpu_fraction: str = "1"
     retry_failed: bool = False
     dry_run: bool = False
     force: bool = False
@@ -46,6 +51,7 @@ class Checked:
     base: Recipe
     seeds: tuple[int, ...]
     targets: tuple[str, ...] = ()  # datasets that encoders are transferred to
+    sizing: Sizing = ONE_WORKER
 
     @property
     def scale(self) -> str:
@@ -74,7 +80,14 @@ def check(request: Request) -> Checked:
         seeds = parse_seeds(request.seeds)
         if isinstance(study, Ablation):
             study.check_seeds(seeds, base, request.scale)
-    return Checked(request, study, base, seeds, _targets(study, base, request.scale))
+    targets = _targets(study, base, request.scale)
+    return Checked(request, study, base, seeds, targets, _sizing(request))
+
+
+def _sizing(request: Request) -> Sizing:
+    return parse_sizing(
+        request.workers, request.images_per_worker, request.cpus_per_worker, request.gpu_fraction
+    )
 
 
 def _targets(study: Study, base: Recipe, scale: str) -> tuple[str, ...]:

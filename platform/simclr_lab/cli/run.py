@@ -115,8 +115,11 @@ def _plan_only(checked: Checked, ledger: Ledger) -> None:
         f"{title}: {study.trials_at(checked.request.scale)} trials wanted, {done} done",
         markup=False,
     )
-    for name, domain in study.domains(checked.base, checked.request.scale).items():
+    domains = study.domains(checked.base, checked.request.scale)
+    for name, domain in domains.items():
         output.print(f"  {name}: {domain}", markup=False)
+    widest = checked.sizing.widest(checked.base, domains)
+    output.print(f"  workers per cell: {'1' if widest == 1 else f'up to {widest}'}")
 
 
 def _record(checked: Checked, cells: list[PlannedCell]) -> StudyRecord:
@@ -180,7 +183,7 @@ def _run_sweep(checked: Checked, study: Sweep, ledger: Ledger) -> int:
             replicate,
             outside.known([key(replicate)]),
             data_digest=digest,
-            workers=checked.request.workers,
+            sizing=checked.sizing,
             retry_failed=checked.request.retry_failed,
             newest_attempt=lambda key: newest_attempt(storage(), key),
         )
@@ -221,7 +224,7 @@ def _optuna_source(checked: Checked, study: Sweep, **given: Any) -> OptunaSource
         objectives=study.objectives,
         cheap_metric=PRUNING_METRIC if pruning else None,
         first=study.first_points(base, scale),
-        workers=checked.request.workers,
+        workers=checked.sizing.widest(base, study.domains(base, scale)),
         retry_failed=checked.request.retry_failed,
         **given,
     )

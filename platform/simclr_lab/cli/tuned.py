@@ -220,7 +220,7 @@ def _searched(
         workers=checked.request.workers,
         retry_failed=checked.request.retry_failed,
     )
-    return SearchedTrials(source, checked.request.workers)
+    return SearchedTrials(source, checked.sizing.widest(arm.recipe, nuisance.domains))
 
 
 def reused_before(plan: TunedPlan, source: NuisanceSource) -> int:
