@@ -13,6 +13,7 @@ from simclr_lab.fields import FieldError
 LAUNCH = {
     *("scale", "set_", "seeds", "workers"),
     *("retry_failed", "force", "no_diff", "dry_run"),
+    *("probe", "prices", "max_cells", "max_hours", "max_worker_hours", "json", "notify"),
 }
 PROMISED = {
     "run": {"study", *LAUNCH},

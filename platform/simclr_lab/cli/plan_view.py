@@ -51,8 +51,8 @@ def show_estimate(estimate: Estimate, unit: str) -> None:
 
 def _hours(estimate: Estimate) -> str:
     if estimate.worker_hours is None:
-        why = "; ".join(estimate.unmeasured) or "these shapes have not run here; --probe asks them"
-        return f"unknown: {why}"
+        reasons = [*estimate.unmeasured, *(["memory is not enough"] if estimate.too_large else [])]
+        return f"unknown: {'; '.join(reasons) or 'not run here before; --probe measures it'}"
     wall = f", {estimate.hours:.2f} hours from start to end" if estimate.hours else ""
     note = "" if estimate.evaluation_counted else ", evaluation not counted"
     return f"about {estimate.worker_hours:.2f}{wall}{note}"

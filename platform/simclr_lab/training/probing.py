@@ -183,13 +183,18 @@ def micro_batches(recipe: Recipe, workers: int) -> Iterator[int]:
 
 def in_words(recipe: Recipe, workers: int) -> str:
     """A recipe's shape as a person says it."""
-    encoder = recipe.encoder
+    encoder, compute = recipe.encoder, recipe.compute
     width = f" x {encoder.width}" if encoder.width > 1 else ""
-    cut = f" on {workers} workers" if workers > 1 else ""
-    return (
-        f"ResNet-{encoder.depth}{width} of {encoder.channels} channels, batch "
-        f"{recipe.batch_size}{cut}, {recipe.data.image_size} pixels, {recipe.compute.precision}"
-    )
+    parts = [
+        f"ResNet-{encoder.depth}{width} of {encoder.channels} channels",
+        f"batch {recipe.batch_size}" + (f" on {workers} workers" if workers > 1 else ""),
+        f"{recipe.data.image_size} pixels",
+        compute.precision,
+    ]
+    if compute.micro_batch_size != "whole":
+        parts.append(f"micro-batches of {compute.micro_batch_size}")
+    parts += ["activation checkpointing"] if compute.activation_checkpointing else []
+    return ", ".join(parts)
 
 
 def _read(file: Path) -> dict[str, Probed]:
