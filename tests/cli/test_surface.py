@@ -14,6 +14,7 @@ LAUNCH = {
     *("scale", "set_", "seeds", "workers"),
     *("images_per_worker", "cpus_per_worker", "gpu_fraction"),
     *("retry_failed", "force", "no_diff", "dry_run"),
+    *("probe", "prices", "max_cells", "max_hours", "max_worker_hours", "json", "notify"),
 }
 PROMISED = {
     "run": {"study", *LAUNCH},
