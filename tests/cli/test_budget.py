@@ -8,6 +8,7 @@ from simclr_lab.cell import Outcome, State
 from simclr_lab.cli.app import app
 from simclr_lab.cli.budget import Budget, Limits, WithinBudget
 from simclr_lab.recipes import named_recipe
+from simclr_lab.training.capacity import Capacity
 from simclr_lab.training.events import CellEnded, CellEpoch, CellStarted, CellStopped
 from simclr_lab.training.run_cell import CellTask
 from simclr_lab.tuning.searcher import CellSearcher
@@ -98,7 +99,9 @@ def test_out_of_time_a_running_cell_leaves_at_its_next_report_and_none_starts() 
     clock = Clock()
     budget = Budget(Limits(hours=1.0), clock=clock)
     source = FakeSource([planned_cell(0), planned_cell(1)])
-    searcher = CellSearcher(WithinBudget(source, budget), "/storage", 2, budget.out_of_time)
+    searcher = CellSearcher(
+        WithinBudget(source, budget), "/storage", Capacity(2), budget.out_of_time
+    )
     assert searcher.suggest("a") is not None
     report = CellEpoch(planned_cell(0).key, None)  # type: ignore[arg-type]
     assert searcher.stop_after("a", report) is None

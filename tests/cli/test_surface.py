@@ -97,7 +97,8 @@ def test_dry_run_prints_the_plan_and_records_nothing(own_home: Path) -> None:
     assert Ledger().cells() == {}
 
 
-def test_sizes_are_in_the_plan(own_home: Path, tmp_path: Path) -> None:
+def test_sizes_are_in_the_plan(own_home: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")  # of a cluster, which a plan does not ask
     path = tmp_path / "sizes.toml"
     path.write_text(SIZES)
 
