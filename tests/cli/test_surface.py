@@ -41,7 +41,7 @@ metric = "linear/test_top1"
 seeds = [0]
 references = false
 [[grid]]
-batch_size = [64, 256]
+batch_size = [64, 128]
 optimizer.learning_rate = [0.1]
 """
 
@@ -110,7 +110,7 @@ def test_sizes_are_in_the_plan(own_home: Path, tmp_path: Path, monkeypatch) -> N
 
     auto = shown("--workers", "auto", "--images-per-worker", "64", "--gpu-fraction", "1/2")
     assert "batch_size=64, optimizer.learning_rate=0.1, 1/2 of a GPU\n" in auto
-    assert "batch_size=256, optimizer.learning_rate=0.1, 4 workers\n" in auto
+    assert "batch_size=128, optimizer.learning_rate=0.1, 2 workers\n" in auto
     assert "optimizer.learning_rate=0.1, 3 threads a worker\n" in shown("--cpus-per-worker", "3")
 
 
