@@ -36,6 +36,12 @@ RECIPES = {
     "bottleneck": small_recipe(
         encoder__depth=50, encoder__stem="cifar", projection__depth=0, optimizer__warmup=0.0
     ),
+    "blur_32": small_recipe(  # at 16 pixels the kernel of the blur is one pixel wide
+        data__image_size=32,
+        augment__blur_probability=1.0,
+        augment__color_strength=1.0,
+        optimizer__warmup=0.0,
+    ),
 }
 
 
@@ -45,7 +51,7 @@ def measure(recipe: Recipe) -> dict[str, float]:
     In float64, so that no processor's rounding reaches the fifth digit.
     """
     recipe = recipe.with_fields({"compute.precision": "float64"})
-    run = pretrain(recipe, 11, pictures(), 3)
+    run = pretrain(recipe, 11, pictures(size=recipe.data.image_size), 3)
     weights = run["weights"]
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(len(weights), generator=generator, dtype=torch.float64)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from golden_values import golden
 
+from simclr_lab.contrastive.augment import TwoViews, make_operators, ordered_policy
 from simclr_lab.contrastive.augment.blur import GaussianBlur, blur, gaussian_kernels, taps
 from simclr_lab.contrastive.augment.operator import Draws
 
@@ -81,3 +82,36 @@ def test_without_a_batch_seed_every_image_is_its_own_batch() -> None:
 def test_what_the_resize_overshot_is_clipped_before_the_blur() -> None:
     images = torch.full((50, 3, 32, 32), 1.2)
     assert float(GaussianBlur(0.5)(images, draws(50)).max()) <= 1.0 + 1e-6
+
+
+def blurred_gray(**settings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both views of forty gray images, after nothing but the blur."""
+    operators = make_operators(blur_probability=1.0, **settings)
+    views = TwoViews(ordered_policy(operators, ("blur",)), 32, dtype=torch.float64)
+    images = torch.full((40, 3, 32, 32), 102, dtype=torch.uint8)
+    return views(images, torch.arange(40) * 15_485_863, 5)
+
+
+def test_policies_pad_as_the_semantics_say() -> None:
+    for semantics, padding in (("tf", "zeros"), ("torchvision", "reflect")):
+        (operator,) = make_operators(semantics=semantics)["blur"]
+        assert operator.padding == padding
+    for view in blurred_gray(semantics="torchvision"):
+        assert torch.allclose(view, torch.full_like(view, 0.4))
+    for view in blurred_gray(semantics="tf", blur_sigma_min=1.0, blur_sigma_max=1.0):
+        inside, edge, corner = view[:, :, 16, 16], view[:, :, 16, 0], view[:, :, 0, 0]
+        assert torch.allclose(inside, torch.full_like(inside, 0.4))
+        kept = 1 - math.exp(-0.5) / (1 + 2 * math.exp(-0.5))  # a side's weight falls on zeros
+        assert torch.allclose(edge, 0.4 * torch.full_like(edge, kept))
+        assert torch.allclose(corner, 0.4 * torch.full_like(corner, kept**2))
+
+
+def test_each_view_of_a_batch_has_a_sigma_of_its_own() -> None:
+    """How dark the border is tells sigma."""
+    a, b = (view[:, 0, 16, 0] for view in blurred_gray(blur_sigma_scope="batch"))
+    assert float(a.max() - a.min()) < 1e-9
+    assert float(b.max() - b.min()) < 1e-9
+    assert float((a - b).abs().min()) > 1e-3
+    a, b = (view[:, 0, 16, 0] for view in blurred_gray(blur_sigma_scope="image"))
+    assert len(a.unique()) == len(b.unique()) == 40
+    assert not bool((a == b).any())

@@ -14,6 +14,7 @@ from simclr_lab.contrastive.augment.crop import (
     resize_weights,
 )
 from simclr_lab.contrastive.augment.operator import Draws
+from simclr_lab.contrastive.draws import derive, uniform
 
 OFFICIAL = golden("image_ops")
 STATISTICS = OFFICIAL["crop_area_statistics"]
@@ -62,6 +63,51 @@ def test_an_image_too_long_for_any_crop_stays_whole() -> None:
     boxes = draw_boxes(seeds(20), 4, 400)
     assert bool((boxes.width == 400).all())
     assert bool((boxes.height == 4).all())
+
+
+def slow_box(seed: int, height: int, width: int, area_min: float) -> tuple[int, int, int, int]:
+    """TensorFlow's sampler for one image in plain Python: (top, left, height, width)."""
+    low, high = area_min * height * width, float(height * width)
+    for attempt in range(100):
+        stream = derive(torch.tensor([seed]), attempt)
+        u = [float(uniform(stream, counter)) for counter in range(4)]
+        r = 3 / 4 + u[0] * (4 / 3 - 3 / 4)
+        h_min, h_max = round(math.sqrt(low / r)), round(math.sqrt(high / r))
+        if round(h_max * r) > width:
+            h_max = math.floor((width + 0.5 - 1e-7) / r)
+            if round(h_max * r) > width:
+                h_max -= 1
+        h_max = min(h_max, height)
+        h_min = min(h_min, h_max)
+        h = h_min + math.floor(u[1] * (h_max - h_min + 1))
+        w = round(h * r)
+        if w * h < low:
+            h += 1
+            w = round(h * r)
+        if w * h > high:
+            h -= 1
+            w = round(h * r)
+        if not low <= w * h <= high or not 0 < h <= height or not 0 < w <= width:
+            continue
+        if w * h < 0.1 * height * width:
+            continue
+        top = math.floor(u[2] * (height - h)) if h < height else 0
+        left = math.floor(u[3] * (width - w)) if w < width else 0
+        return top, left, h, w
+    return 0, 0, height, width
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "area_min"),
+    [(32, 32, 0.08), (375, 500, 0.08), (96, 64, 0.3), (9, 13, 0.08), (7, 7, 0.9), (4, 60, 0.08)],
+)
+def test_boxes_equal_their_twin(height: int, width: int, area_min: float) -> None:
+    own = seeds(400 if height > 4 else 20)  # a hundred failing attempts take a while
+    boxes = draw_boxes(own, height, width, area_min)
+    found = zip(
+        *(v.tolist() for v in (boxes.top, boxes.left, boxes.height, boxes.width)), strict=True
+    )
+    assert list(found) == [slow_box(seed, height, width, area_min) for seed in own.tolist()]
 
 
 def slow_resize(row: list[float], start: int, length: int, n_out: int) -> list[float]:

@@ -1,10 +1,13 @@
 """Encoders: sizes as the official code's, initial weights, torchvision's own results."""
 
+import math
+
 import pytest
 import torch
 from golden_values import golden
 from torch import nn
 
+from simclr_lab.contrastive.batch_norm import GroupBatchNorm
 from simclr_lab.contrastive.encoder import RawPixels, resnet
 from simclr_lab.contrastive.projection import projection_head
 
@@ -65,19 +68,58 @@ def test_initial_weights_depend_on_the_generator_alone() -> None:
     assert not torch.equal(first.conv1.weight, other.conv1.weight)
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+@torch.no_grad()
+def with_every_number_random(network: nn.Module) -> nn.Module:
+    """As it is built, the last scale of a block is zero and hides the whole branch."""
+    generator = torch.Generator().manual_seed(0)
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.weight.uniform_(0.5, 1.0, generator=generator)
+        norm.bias.uniform_(-0.5, 0.5, generator=generator)
+        norm.running_mean.uniform_(-0.5, 0.5, generator=generator)
+        norm.running_var.uniform_(0.5, 2.0, generator=generator)
+    return network
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
 def test_torchvision_variant_computes_what_torchvision_computes(depth: int) -> None:
     import torchvision
 
-    ours = resnet(depth, variant="torchvision", generator=torch.Generator().manual_seed(0))
-    theirs = getattr(torchvision.models, f"resnet{depth}")(weights=None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        theirs = getattr(torchvision.models, f"resnet{depth}")(weights=None)
     theirs.fc = nn.Identity()
-    missing, unexpected = theirs.load_state_dict(ours.state_dict(), strict=False)
-    assert [name for name in missing if "num_batches" not in name] == []
-    assert unexpected == []
-    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with_every_number_random(theirs)
+    ours = resnet(depth, variant="torchvision", generator=torch.Generator().manual_seed(0))
+    missing, unexpected = ours.load_state_dict(theirs.state_dict(), strict=False)
+    assert missing == []
+    assert [name for name in unexpected if "num_batches" not in name] == []
+    images = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert torch.allclose(ours.eval()(images), theirs.eval()(images), atol=1e-5)
+        found, expected = (network.double().eval()(images.double()) for network in (ours, theirs))
+    assert float(expected.std()) > 0.01
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def slow_same_pool(rows: list[list[float]]) -> list[list[float]]:
+    """TensorFlow's SAME: the window of output i starts at 2 i less what is padded before."""
+    n = len(rows)
+    out = math.ceil(n / 2)
+    before = max((out - 1) * 2 + 3 - n, 0) // 2
+    starts = [2 * i - before for i in range(out)]
+    inside = [range(max(start, 0), min(start + 3, n)) for start in starts]
+    return [[max(rows[i][j] for i in down for j in right) for right in inside] for down in inside]
+
+
+def test_the_papers_pool_pads_below_and_to_the_right_first() -> None:
+    pooled = resnet(18, channels=8)._pool(torch.arange(16.0).view(1, 1, 4, 4))
+    assert pooled.tolist() == [[[[10.0, 11.0], [14.0, 15.0]]]]
+
+
+@pytest.mark.parametrize("side", [3, 4, 5, 7, 8, 13])
+def test_the_papers_pool_equals_its_loop(side: int) -> None:
+    x = torch.randn(1, 1, side, side, generator=torch.Generator().manual_seed(side)) - 5
+    pooled = resnet(18, channels=8)._pool(x)
+    assert pooled[0, 0].tolist() == slow_same_pool(x[0, 0].tolist())
 
 
 def test_paper_variant_projects_every_stage_torchvisions_does_not() -> None:
@@ -113,6 +155,18 @@ def test_the_last_norm_of_a_head_has_no_shift_and_weights_are_small() -> None:
     assert norms[0].bias is not None
     assert norms[1].bias is None
     assert float(head[0].weight.detach().std()) == pytest.approx(0.01, rel=0.02)
+
+
+@pytest.mark.parametrize("depth", range(5))
+def test_the_layers_of_a_head_in_their_order(depth: int) -> None:
+    head = projection_head(16, 8, depth, group_images=4)
+    hidden = [nn.Linear, GroupBatchNorm, nn.ReLU] * (depth - 1)
+    assert [type(m) for m in head.children()] == (
+        [*hidden, nn.Linear, GroupBatchNorm] if depth else []
+    )
+    norms = [m for m in head.children() if isinstance(m, GroupBatchNorm)]
+    assert [norm.bias is not None for norm in norms] == [True] * (depth - 1) + [False] * (depth > 0)
+    assert all(norm.group_images == 4 for norm in norms)
 
 
 def test_negative_depth_is_refused() -> None:

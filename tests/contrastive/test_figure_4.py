@@ -78,9 +78,21 @@ def test_cutout_is_the_papers_square_anywhere_inside() -> None:
     tops = cut.any(dim=2).double().argmax(dim=1)
     counts = torch.bincount(tops, minlength=9) / 5000
     assert float((counts - 1 / 9).abs().max()) < 0.02
-    assert MEASURED["cutout"]["fill"] == pytest.approx(
-        MEASURED["cutout"]["image_scalar_mean"], abs=1e-3
-    )
+
+
+def test_cutout_fills_with_what_the_papers_image_measures() -> None:
+    """An image of the example's size and mean, of channels that differ, is cut as the example."""
+    measured = MEASURED["cutout"]
+    x = images(1, measured["image_px"])
+    x = x - x.mean(dim=(2, 3), keepdim=True)
+    shifts = torch.tensor([-0.2, 0.05, 0.15]).view(1, 3, 1, 1)
+    x = measured["image_scalar_mean"] + shifts + 0.2 * x
+    y = Cutout()(x, draws(1))
+    cut = (y != x).any(dim=1)[0]
+    assert int(cut.any(dim=1).sum()) == int(cut.any(dim=0).sum()) == measured["side_px"]
+    filled = y[0, :, cut]
+    assert filled.shape == (3, measured["side_px"] ** 2)
+    assert float((filled - measured["fill"]).abs().max()) < 1 / 255  # the example has 256 levels
 
 
 def test_noise_is_the_papers_blend() -> None:
@@ -163,6 +175,43 @@ def test_stretch_uses_the_whole_range_and_survives_flat_images() -> None:
     assert torch.equal(x.amin(dim=(1, 2, 3)), torch.zeros(5))
     assert torch.equal(x.amax(dim=(1, 2, 3)), torch.ones(5))
     assert not stretch(sobel(torch.full((1, 3, 8, 8), 0.3))).any()
+
+
+def slow_stretch(image: list[list[list[float]]]) -> list[list[list[float]]]:
+    """One range for the whole image, whatever each channel's own."""
+    values = [value for channel in image for row in channel for value in row]
+    low, high = min(values), max(values)
+    return [[[(value - low) / (high - low) for value in row] for row in c] for c in image]
+
+
+def test_stretch_equals_its_loop_over_channels_of_different_range() -> None:
+    x = images(4, 8).double()
+    x[:, 1] *= 0.2
+    x[:, 2] = x[:, 2] / 2 + 0.5
+    filtered = sobel(x)
+    found = Sobel(1.0)(x, draws(4))
+    for n in range(4):
+        slow = torch.tensor(slow_stretch(filtered[n].tolist()), dtype=torch.float64)
+        assert torch.allclose(found[n], slow, atol=1e-12)
+    assert not bool((found.amax(dim=(2, 3)) == 1).all(dim=1).any())  # not each channel by itself
+
+
+def test_sobel_has_the_papers_gain_and_offset() -> None:
+    """Where dx + dy has the example's range, the operator is the map fitted to the example."""
+    measured = MEASURED["sobel"]
+    gain, offset = (measured["minmax_prediction"][name] for name in ("gain", "offset"))
+    low, high = -offset / gain, (1 - offset) / gain
+    kernel = torch.tensor(KERNEL, dtype=torch.float64)
+    x = 0.5 + 0.01 * (images(1, 24).double() - 0.5)
+    for channel, row, wanted in ((0, 4, high), (1, 14, low)):
+        # The sign of every tap, so high that the six taps of size two add up to what is wanted.
+        x[0, channel, row : row + 3, row : row + 3] = 0.5 + wanted / 12 * kernel.sign()
+    filtered = sobel(x)
+    assert float(filtered.min()) == pytest.approx(low)
+    assert float(filtered.max()) == pytest.approx(high)
+    fitted = np.polyfit(filtered.flatten().numpy(), Sobel(1.0)(x, draws(1)).flatten().numpy(), 1)
+    assert fitted == pytest.approx([gain, offset], abs=1e-6)
+    assert fitted == pytest.approx([measured["gain"], measured["offset"]], abs=3e-3)
 
 
 def slow_equalize(channel: list[int]) -> list[int]:

@@ -8,8 +8,13 @@ import torch
 from golden_values import golden
 from torch import nn
 
+from simclr_lab.contrastive.batch_norm import GroupBatchNorm
+from simclr_lab.contrastive.encoder import resnet
 from simclr_lab.contrastive.lars import LARS
+from simclr_lab.contrastive.model import SimCLR
 from simclr_lab.contrastive.parameters import parameter_groups
+from simclr_lab.contrastive.projection import projection_head
+from simclr_lab.contrastive.supervised import classifier
 
 RATES = (0.0, 0.5, 1.0, 0.7, 0.2)
 CASES = golden("lars")["cases"]
@@ -114,3 +119,24 @@ def test_norms_and_biases_are_excluded() -> None:
     adapted, excluded = parameter_groups(model)
     assert [p.shape for p in adapted] == [(4, 3), (2, 4)]
     assert [p.shape for p in excluded] == [(4,), (4,), (4,)]
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_of_a_whole_model_kernels_are_adapted_norms_and_biases_are_not(depth: int) -> None:
+    encoder = resnet(depth, channels=8, group_images=4)
+    model = SimCLR(encoder, projection_head(encoder.feature_dim, 8, 3, group_images=4))
+    adapted, excluded = ({id(p) for p in group} for group in parameter_groups(model))
+    kernels = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    norms = [m for m in model.modules() if isinstance(m, GroupBatchNorm)]
+    shifts = [m.bias for m in norms if m.bias is not None]
+    assert adapted == {id(p) for p in kernels}
+    assert excluded == {id(m.weight) for m in norms} | {id(p) for p in shifts}
+    assert len(shifts) == len(norms) - 1  # the head's last norm only scales
+    assert len(adapted) + len(excluded) == len(list(model.parameters()))
+
+
+def test_the_bias_of_a_classifier_is_excluded() -> None:
+    head = classifier(4, 3)
+    adapted, excluded = parameter_groups(SimCLR(nn.Identity(), head))
+    assert [id(p) for p in adapted] == [id(head.weight)]
+    assert [id(p) for p in excluded] == [id(head.bias)]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from simclr_lab.contrastive.augment import TwoViews, make_operators, ordered_policy, simclr_policy
+from simclr_lab.contrastive.augment.color import ColorDrop, ColorJitter
 from simclr_lab.contrastive.augment.crop import ResizeWhole
 from simclr_lab.contrastive.augment.policy import SIMCLR_ORDER
 
@@ -25,6 +26,11 @@ def same(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def test_the_papers_policy_is_the_default_order() -> None:
     assert ordered_policy(make_operators(), SIMCLR_ORDER) == simclr_policy()
+
+
+def test_colour_is_jitter_and_then_drop() -> None:
+    """The other way round, a gray image would get its colour cast back from the jitter."""
+    assert [type(operator) for operator in make_operators()["color"]] == [ColorJitter, ColorDrop]
 
 
 def test_order_matters_and_is_kept() -> None:

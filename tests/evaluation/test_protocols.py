@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from simclr_lab.evaluation.features import Frozen
-from simclr_lab.evaluation.knn import knn, knn_scores
+from simclr_lab.evaluation.knn import NEIGHBOURS, TEMPERATURE, knn, knn_scores
 from simclr_lab.evaluation.labelled import Labelled, LabelledImages, LabelledSplits
 from simclr_lab.evaluation.linear import fit_logistic, linear
 from simclr_lab.evaluation.metrics import top1
@@ -109,6 +109,33 @@ def test_nearest_neighbours_of_separate_clouds_and_of_few_rows() -> None:
     y = torch.arange(4).repeat(5)
     found = knn(Labelled(x, y), Labelled(3 * x, y), None)  # all 20 vote; the nearest weigh most
     assert found.metrics == {"val_top1": 100.0}
+
+
+def at_angles(*groups: tuple[int, float]) -> Labelled:
+    """Unit vectors in the plane: of each class so many, at that cosine to (1, 0)."""
+    rows = [[cosine, math.sqrt(1 - cosine**2)] for count, cosine in groups for _ in range(count)]
+    labels = [label for label, (count, _) in enumerate(groups) for _ in range(count)]
+    return Labelled(torch.tensor(rows), torch.tensor(labels))
+
+
+@pytest.mark.parametrize(
+    ("groups", "winner"),
+    [
+        # By 20 neighbours class 0 would win, by all 400 class 2.
+        ([(30, 0.99), (170, 0.97), (200, 0.96)], 1),
+        # 190 exp(-0.31 / t) against 10: from a temperature of 0.105 on class 1 would win,
+        ([(10, 1.0), (190, 0.69)], 0),
+        # and up to one of 0.095 class 0 here.
+        ([(10, 1.0), (190, 0.72)], 1),
+    ],
+)
+def test_the_protocol_asks_200_neighbours_at_temperature_0_1(groups, winner: int) -> None:
+    assert (NEIGHBOURS, TEMPERATURE) == (200, 0.1)
+    asked = Labelled(torch.tensor([[1.0, 0.0]]), torch.tensor([winner]))
+    assert knn(at_angles(*groups), asked, None).metrics == {"val_top1": 100.0}
+    for label in set(range(len(groups))) - {winner}:
+        wrong = Labelled(asked.features, torch.tensor([label]))
+        assert knn(at_angles(*groups), wrong, None).metrics == {"val_top1": 0.0}
 
 
 class Encoder(nn.Module):

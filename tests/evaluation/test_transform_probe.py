@@ -50,6 +50,21 @@ def test_answers_are_what_was_done() -> None:
     assert float(gray[answers == 0].double().mean()) < 0.2  # strong jitter can gray an image too
 
 
+@pytest.mark.parametrize("name", PROBES)
+def test_images_are_jittered_as_in_pretraining(name: str) -> None:
+    """Four of five images of one colour change it; crops and turns would leave it.
+
+    Fewer of those that are not gray: strong jitter makes some images black or white.
+    """
+    colour = torch.tensor([60, 120, 180], dtype=torch.uint8).view(1, 3, 1, 1)
+    images, answers = transformed(PROBES[name], colour.expand(1000, 3, 16, 16), "any")
+    if name != "probe_rotation":
+        images = images[answers == 0]  # neither gray nor noisy nor filtered by what is asked for
+    changed = (images - colour / 255).abs().amax(dim=(1, 2, 3)) > 1e-3
+    gray = (images[:, 0] - images[:, 1]).abs().amax(dim=(1, 2)) < 1e-6
+    assert 0.65 < float(changed[~gray].double().mean()) < 0.85
+
+
 def test_every_call_draws_the_same_and_every_purpose_others() -> None:
     first, again, other = (
         transformed(PROBES["probe_sobel"], pictures(48), purpose)[0] for purpose in ("a", "a", "b")
@@ -59,7 +74,8 @@ def test_every_call_draws_the_same_and_every_purpose_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "at_least"), [("probe_rotation", 50), ("probe_noise", 65), ("probe_sobel", 85)]
+    ("name", "at_least"),
+    [("probe_color", 88), ("probe_rotation", 50), ("probe_noise", 65), ("probe_sobel", 85)],
 )
 def test_features_that_show_it_tell_it_and_empty_ones_do_not(name: str, at_least: float) -> None:
     fit, val = shaded(48).repeat(25, 1, 1, 1), shaded(48).repeat(10, 1, 1, 1)

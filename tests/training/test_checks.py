@@ -6,7 +6,13 @@ import pytest
 import torch
 from small import pictures, small_recipe
 
-from simclr_lab.contrastive.diagnostics import contrastive_entropy
+from simclr_lab.contrastive.diagnostics import (
+    alignment,
+    contrastive_entropy,
+    effective_rank,
+    feature_std,
+    uniformity,
+)
 from simclr_lab.training import checks
 from simclr_lab.training.build import build_model
 
@@ -50,6 +56,38 @@ def test_table_5s_columns_are_those_of_the_embedded_views() -> None:
     assert metrics["val/contrastive_entropy"] == pytest.approx(float(entropy))
     assert 0 <= metrics["val/contrastive_accuracy"] <= 100
     assert not collapsed
+
+
+def test_table_5_is_of_4096_images_and_the_geometry_of_512(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe, model = model_of()
+    embed, seen = checks.embed, []
+
+    def counted(recipe, model, images):
+        seen.append(len(images))
+        return embed(recipe, model, images[:20])
+
+    monkeypatch.setattr(checks, "embed", counted)
+    many = pictures(20).repeat(300, 1, 1, 1)
+    checks.final_checks(recipe, model, many)
+    checks.epoch_diagnostics(recipe, model, many)
+    assert seen == [4096, 512] == [checks.CHECK_IMAGES, checks.EPOCH_IMAGES]
+
+
+def test_geometry_is_that_of_the_embedded_views() -> None:
+    recipe, model = model_of()
+    found = checks.epoch_diagnostics(recipe, model, pictures(40))
+    embedded = checks.embed(recipe, model, pictures(40))
+    h, z_a, z_b = embedded.h, embedded.z_a, embedded.z_b
+    assert found == {
+        "val/alignment": float(alignment(z_a, z_b)),
+        "val/uniformity": float(uniformity(z_a)),
+        "val/effective_rank_h": float(effective_rank(h)),
+        "val/effective_rank_z": float(effective_rank(z_a)),
+        "val/feature_std": pytest.approx(8 * float(feature_std(h))),  # sqrt(64)
+    }
+    assert found["val/uniformity"] != float(uniformity(h))
 
 
 def test_geometry_has_its_bounds() -> None:

@@ -27,11 +27,18 @@ MATRIX = (
             ("color", "crop"),
             ("cutout", "noise"),
             ("sobel", "rotate"),
-            ("blur", "blur"),
             ("equalize", "solarize"),
             ("crop", "motion_blur"),
             ("crop", "autoaugment"),
         ]
+        for branches in ("both", "second")
+    ]
+    + [
+        {
+            "augment__operators": ["blur", "blur"],
+            "augment__blur_probability": 1.0,
+            "augment__branches": branches,
+        }
         for branches in ("both", "second")
     ]
     + [{"loss__name": "cross_entropy"}]

@@ -17,12 +17,14 @@ EXACT = {
     "optimizer__schedule": "constant",
     "optimizer__warmup": 0.0,
     "augment__blur_probability": 0.5,
+    "data__image_size": 32,  # at 16 pixels the kernel is one pixel wide
 }
 
 
 def case(steps: int = STEPS, **changes) -> dict:
     recipe = small_recipe(**changes)
-    return {"recipe": recipe, "seed": 3, "images": pictures(), "steps": steps}
+    images = pictures(size=recipe.data.image_size)
+    return {"recipe": recipe, "seed": 3, "images": images, "steps": steps}
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -79,3 +81,8 @@ def test_both_workers_hold_the_same_bits(runs) -> None:
 
 def test_the_scope_of_batch_norm_is_not_without_effect(runs) -> None:
     assert relative(runs["groups"][0]["weights"], runs["exact"][0]["weights"]) > 1e-3
+
+
+def test_neither_is_the_blur(runs) -> None:
+    plain = workers.pretrain(**case(steps=1, **EXACT | {"augment__blur_probability": 0.0}))
+    assert relative(runs["exact"][0]["losses"][0], plain["losses"][0]) > 1e-3
