@@ -267,8 +267,9 @@ def _inert_augment(augment: Augment) -> set[str]:
         "autoaugment": ["autoaugment_policy"],
     }
     inert = [name for operator, names in own.items() if operator not in applied for name in names]
-    inert += ["base_flip"] if not shared or augment.flip_probability == 0 else []
-    if "crop" not in augment.operators and not (shared and augment.base_flip):
+    if not shared or augment.flip_probability == 0:
+        inert.append("base_flip")
+    elif not augment.base_flip and "crop" not in augment.operators:
         inert.append("flip_probability")
     inert += ["color_strength", "brightness"] if augment.jitter_probability == 0 else []
     inert += ["brightness"] if augment.color_strength == 0 else []
