@@ -50,6 +50,9 @@ ACTIVE = [
     {"compute.precision": "bfloat16"},
     {"batch_norm.group_images": 256},
     {"data.pretrain_images": 44_000},
+    {"encoder.variant": "torchvision"},
+    {"augment.crop": "torchvision"},
+    {"augment.brightness": "multiplicative"},
     {"optimizer.momentum": 0.8},
 ]
 
@@ -59,6 +62,13 @@ def test_a_field_that_matters_changes_the_key(changes) -> None:
     assert key(changes) != key()
 
 
+SECOND = {"augment.operators": ["color"], "augment.branches": "second"}
+
+
+def applied(operator: str) -> dict[str, Any]:
+    return {"augment.operators": ["crop", operator]}
+
+
 INERT = [
     ({"projection.depth": 0}, {"projection.out_dim": 64}),
     ({"augment.jitter_probability": 0.0}, {"augment.color_strength": 0.1}),
@@ -66,6 +76,36 @@ INERT = [
     ({"optimizer.name": "adamw"}, {"optimizer.trust_coefficient": 0.1}),
     ({"optimizer.name": "adamw"}, {"optimizer.momentum": 0.5}),
     ({"optimizer.name": "sgd"}, {"optimizer.trust_coefficient": 0.1}),
+    ({"encoder.depth": 50}, {"encoder.variant": "torchvision"}),
+    ({"encoder.depth": 50, "epochs": 0}, {"encoder.variant": "torchvision"}),
+    ({"encoder.kind": "raw_pixels"}, {"encoder.variant": "torchvision"}),
+    ({}, {"augment.crop": "tf", "augment.brightness": "additive"}),
+    (
+        {"augment.semantics": "torchvision"},
+        {"augment.crop": "torchvision", "augment.brightness": "multiplicative"},
+    ),
+    ({"augment.operators": ["crop"]}, {"augment.brightness": "multiplicative"}),
+    ({"augment.jitter_probability": 0.0}, {"augment.brightness": "multiplicative"}),
+    ({"augment.color_strength": 0.0}, {"augment.brightness": "multiplicative"}),
+    ({}, {"augment.base_flip": False}),
+    (SECOND | {"augment.flip_probability": 0.0}, {"augment.base_flip": False}),
+    (SECOND | {"augment.base_flip": False}, {"augment.flip_probability": 0.1}),
+    ({}, {"augment.sobel_scaling": "fixed"}),
+    (applied("sobel") | {"augment.sobel_probability": 0.0}, {"augment.sobel_scaling": "fixed"}),
+    ({}, {"augment.cutout_position": "anywhere"}),
+    (
+        applied("cutout") | {"augment.cutout_probability": 0.0},
+        {"augment.cutout_position": "anywhere"},
+    ),
+    ({}, {"augment.noise_law": "constant"}),
+    (applied("noise") | {"augment.noise_probability": 0.0}, {"augment.noise_law": "constant"}),
+    (applied("noise") | {"augment.noise_level_max": 0.0}, {"augment.noise_law": "constant"}),
+    ({}, {"loss.reduction": "sum"}),
+    ({"loss.name": "cross_entropy"}, {"loss.reduction": "sum"}),
+    ({"loss.name": "nt_logistic", "loss.semi_hard": True}, {"loss.reduction": "sum"}),
+    ({"loss.name": "nt_logistic"}, {"loss.without_candidate": "easiest"}),
+    ({"loss.semi_hard": True}, {"loss.without_candidate": "easiest"}),
+    ({"loss.name": "cross_entropy", "loss.semi_hard": True}, {"loss.without_candidate": "easiest"}),
     ({}, {"augment.cutout_probability": 0.5}),
     ({}, {"augment.noise_level_max": 0.1}),
     ({}, {"augment.solarize_threshold": 0.1}),
@@ -101,6 +141,52 @@ def test_semi_hard_negatives_count_for_the_losses_that_have_them() -> None:
         assert key(plain | {"loss.semi_hard": True}) != key(plain)
     triplet = {"loss.name": "margin_triplet"}
     assert key(triplet | {"loss.margin": 0.8}) != key(triplet)
+
+
+SEMI_HARD = {"loss.semi_hard": True}
+ACTIVE_UNDER = [
+    ({"encoder.depth": 50, "encoder.stem": "imagenet"}, {"encoder.variant": "torchvision"}),
+    ({"epochs": 0}, {"encoder.variant": "torchvision"}),
+    ({"augment.semantics": "torchvision"}, {"augment.crop": "tf"}),
+    ({"augment.semantics": "torchvision"}, {"augment.brightness": "additive"}),
+    (SECOND, {"augment.base_flip": False}),
+    (SECOND, {"augment.flip_probability": 0.1}),
+    (
+        SECOND | {"augment.operators": ["crop"], "augment.base_flip": False},
+        {"augment.flip_probability": 0.1},
+    ),
+    (applied("sobel"), {"augment.sobel_scaling": "fixed"}),
+    (applied("cutout"), {"augment.cutout_position": "anywhere"}),
+    (applied("noise"), {"augment.noise_law": "constant"}),
+    ({"loss.name": "nt_logistic"}, {"loss.reduction": "sum"}),
+    ({"loss.name": "margin_triplet"}, {"loss.reduction": "sum"}),
+    ({"loss.name": "nt_logistic"} | SEMI_HARD, {"loss.without_candidate": "easiest"}),
+    ({"loss.name": "margin_triplet"} | SEMI_HARD, {"loss.without_candidate": "easiest"}),
+]
+
+
+@pytest.mark.parametrize(("setting_", "change"), ACTIVE_UNDER)
+def test_what_the_paper_leaves_open_counts_where_it_is_asked(setting_, change) -> None:
+    assert key(setting_ | change) != key(setting_)
+
+
+LATER = {
+    "encoder.variant": "paper",
+    "augment.crop": "of_semantics",
+    "augment.brightness": "of_semantics",
+    "augment.base_flip": True,
+    "augment.sobel_scaling": "min_max",
+    "augment.cutout_position": "inside",
+    "augment.noise_law": "uniform",
+    "loss.reduction": "mean",
+    "loss.without_candidate": "skip",
+}
+
+
+def test_every_open_choice_is_neutral_where_it_is_what_it_always_was() -> None:
+    assert LATER.items() <= neutral_values(Recipe).items()
+    flat = Recipe().flat()
+    assert {name: flat[name] for name in LATER} == LATER
 
 
 def test_the_policy_of_autoaugment_counts_where_it_is_applied() -> None:

@@ -39,6 +39,7 @@ def test_linear_and_sqrt_rules_agree_at_4096() -> None:
     )
 
 
+NO_NEGATIVE = {"loss.name": "margin_triplet", "loss.margin": 0.0, "loss.semi_hard": True}
 BAD = [
     ({"loss.temprature": 0.1}, "loss.temprature", "loss.temperature"),
     ({"temperature": 0.1}, "temperature", "loss.temperature"),
@@ -54,6 +55,16 @@ BAD = [
     ({"data.pretrain_images": 50_000}, "", "45000"),
     ({"optimizer.learning_rate_rule": "sqrt"}, "optimizer.learning_rate_rule", "both together"),
     ({"epochs": 5}, "", "never reach its peak"),
+    (NO_NEGATIVE, "loss", "a margin above 0, semi_hard false, or without_candidate 'easiest'"),
+    ({"encoder.variant": "v2"}, "encoder.variant", "'paper' or 'torchvision'"),
+    ({"augment.crop": "keras"}, "augment.crop", "'of_semantics', 'tf' or 'torchvision'"),
+    ({"augment.brightness": "off"}, "augment.brightness", "'additive' or 'multiplicative'"),
+    ({"augment.base_flip": 1}, "augment.base_flip", "boolean"),
+    ({"augment.sobel_scaling": "abs"}, "augment.sobel_scaling", "'min_max' or 'fixed'"),
+    ({"augment.cutout_position": "out"}, "augment.cutout_position", "'inside' or 'anywhere'"),
+    ({"augment.noise_law": "normal"}, "augment.noise_law", "'uniform' or 'constant'"),
+    ({"loss.reduction": "max"}, "loss.reduction", "'mean' or 'sum'"),
+    ({"loss.without_candidate": "any"}, "loss.without_candidate", "'skip' or 'easiest'"),
 ]
 
 
@@ -63,6 +74,19 @@ def test_bad_values_are_refused_with_field_and_remedy(changes, field, hint) -> N
         Recipe().with_fields(changes)
     assert caught.value.field == field
     assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss.margin": 0.4},
+        {"loss.semi_hard": False},
+        {"loss.without_candidate": "easiest"},
+        {"loss.name": "nt_logistic"},
+    ],
+)
+def test_a_margin_of_zero_is_refused_only_where_it_leaves_no_negative(change) -> None:
+    Recipe().with_fields(NO_NEGATIVE | change)
 
 
 def test_a_rule_without_its_rate_is_refused_at_construction_too() -> None:

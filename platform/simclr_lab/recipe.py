@@ -199,6 +199,9 @@ class Recipe(Section):
         flat["data.pretrain_images"] = self.pretrain_images
         if flat["batch_norm.group_images"] == self.batch_size:
             flat["batch_norm.group_images"] = "whole"
+        for name, value in self.augment.said_by_semantics().items():
+            if flat[f"augment.{name}"] == value:
+                flat[f"augment.{name}"] = "of_semantics"
         inert = inert_fields(self)
         neutral = neutral_values(Recipe)
         return {
@@ -214,10 +217,13 @@ def inert_fields(recipe: Recipe) -> set[str]:
         kept = {"encoder.kind", "data.image_size"}
         if recipe.encoder.kind != "raw_pixels":
             kept |= {f"encoder.{name}" for name in Encoder.model_fields}
-        return {name for name, _ in leaves(Recipe)} - kept
+        return ({name for name, _ in leaves(Recipe)} - kept) | _inert_encoder(recipe.encoder)
     optimizer, augment, loss = recipe.optimizer, recipe.augment, recipe.loss
+    mined = loss.name in ("nt_logistic", "margin_triplet")
     rules: list[tuple[bool, list[str]]] = [
-        (loss.name in ("nt_xent", "cross_entropy"), ["loss.semi_hard"]),
+        (not mined, ["loss.semi_hard"]),
+        (not (mined and loss.semi_hard), ["loss.without_candidate"]),
+        (not mined or loss.semi_hard, ["loss.reduction"]),
         (loss.name in ("margin_triplet", "cross_entropy"), ["loss.temperature"]),
         (
             loss.name == "cross_entropy",
@@ -233,28 +239,44 @@ def inert_fields(recipe: Recipe) -> set[str]:
         (optimizer.momentum == 0, ["optimizer.nesterov"]),
         (optimizer.warmup == 0, ["optimizer.warmup_unit"]),
     ]
-    return {name for holds, names in rules if holds for name in names} | _inert_augment(augment)
+    inert = {name for holds, names in rules if holds for name in names}
+    return inert | _inert_augment(augment) | _inert_encoder(recipe.encoder)
+
+
+def _inert_encoder(encoder: Encoder) -> set[str]:
+    """Both variants are one network where there is no pool and every stage changes its width."""
+    same = encoder.depth >= 50 and encoder.stem != "imagenet"
+    return {"encoder.variant"} if same else set()
 
 
 def _inert_augment(augment: Augment) -> set[str]:
     """Fields of operators that are not applied to any view."""
+    shared = augment.branches == "second"
     blur_sigma = ["blur_sigma_min", "blur_sigma_max", "blur_sigma_scope"]
-    applied = {"crop", *augment.operators} if augment.branches == "second" else augment.operators
+    applied = {"crop", *augment.operators} if shared else augment.operators
     own = {
         "crop": ["crop_area_min", "flip_probability"],
-        "color": ["jitter_probability", "color_strength", "color_drop_probability"],
+        "color": ["jitter_probability", "color_strength", "color_drop_probability", "brightness"],
         "blur": ["blur_probability", *blur_sigma],
-        "cutout": ["cutout_probability"],
-        "noise": ["noise_probability", "noise_level_max"],
-        "sobel": ["sobel_probability"],
+        "cutout": ["cutout_probability", "cutout_position"],
+        "noise": ["noise_probability", "noise_level_max", "noise_law"],
+        "sobel": ["sobel_probability", "sobel_scaling"],
         "equalize": ["equalize_probability"],
         "solarize": ["solarize_probability", "solarize_threshold"],
         "motion_blur": ["motion_blur_probability"],
         "autoaugment": ["autoaugment_policy"],
     }
     inert = [name for operator, names in own.items() if operator not in applied for name in names]
-    inert += ["color_strength"] if augment.jitter_probability == 0 else []
+    if not shared or augment.flip_probability == 0:
+        inert.append("base_flip")
+    elif not augment.base_flip and "crop" not in augment.operators:
+        inert.append("flip_probability")
+    inert += ["color_strength", "brightness"] if augment.jitter_probability == 0 else []
+    inert += ["brightness"] if augment.color_strength == 0 else []
     inert += blur_sigma if augment.blur_probability == 0 else []
-    inert += ["noise_level_max"] if augment.noise_probability == 0 else []
+    inert += ["cutout_position"] if augment.cutout_probability == 0 else []
+    inert += ["noise_level_max", "noise_law"] if augment.noise_probability == 0 else []
+    inert += ["noise_law"] if augment.noise_level_max == 0 else []
+    inert += ["sobel_scaling"] if augment.sobel_probability == 0 else []
     inert += ["solarize_threshold"] if augment.solarize_probability == 0 else []
     return {f"augment.{name}" for name in inert}

@@ -62,6 +62,22 @@ class Augment(Section):
     semantics: Literal["tf", "torchvision"] = setting(
         "tf", unit="name", paper="App. A", about="whose image operators; tf: the official code's"
     )
+    crop: Literal["of_semantics", "tf", "torchvision"] = setting(
+        "of_semantics",
+        unit="name",
+        paper="App. A",
+        about="whose sampler and resize, the other operators' or another's: tf draws the side, "
+        "torchvision the area; whole images are resized by it too",
+        neutral="of_semantics",
+    )
+    brightness: Literal["of_semantics", "additive", "multiplicative"] = setting(
+        "of_semantics",
+        unit="name",
+        paper="App. A",
+        about="of_semantics: tf adds, torchvision multiplies; the official code, tf otherwise, "
+        "multiplies since its second version",
+        neutral="of_semantics",
+    )
     operators: Annotated[tuple[OperatorName, ...], BeforeValidator(tuple)] = setting(
         SIMCLR_OPERATORS,
         unit="names, in order",
@@ -75,6 +91,14 @@ class Augment(Section):
         paper="Fig. 5",
         about="second: one shared crop, the operators on the second view alone",
         neutral="both",
+    )
+    base_flip: bool = setting(
+        True,
+        unit="flag",
+        paper="Fig. 5",
+        about="whether the shared crop of branches 'second' is also mirrored, by flip_probability; "
+        "the paper does not say",
+        neutral=True,
     )
     crop_area_min: float = setting(0.08, unit="fraction of the image", paper="App. A", gt=0, le=1)
     flip_probability: float = setting(0.5, unit="probability", paper="App. A", ge=0, le=1)
@@ -91,11 +115,37 @@ class Augment(Section):
     )
 
     cutout_probability: float = setting(1.0, unit="probability", paper="Fig. 4", ge=0, le=1)
+    cutout_position: Literal["inside", "anywhere"] = setting(
+        "inside",
+        unit="name",
+        paper="Fig. 4",
+        about="not published; inside: the whole square is, anywhere: its centre is, clipped",
+        neutral="inside",
+    )
     noise_probability: float = setting(1.0, unit="probability", paper="Fig. 4", ge=0, le=1)
     noise_level_max: float = setting(
-        0.2, unit="weight of the noise", paper="Fig. 4", ge=0, le=1, about="drawn up to this"
+        0.2,
+        unit="weight of the noise",
+        paper="Fig. 4",
+        ge=0,
+        le=1,
+        about="the largest; see noise_law",
+    )
+    noise_law: Literal["uniform", "constant"] = setting(
+        "uniform",
+        unit="name",
+        paper="Fig. 4",
+        about="of the weight, not published; constant: always noise_level_max",
+        neutral="uniform",
     )
     sobel_probability: float = setting(1.0, unit="probability", paper="Fig. 4", ge=0, le=1)
+    sobel_scaling: Literal["min_max", "fixed"] = setting(
+        "min_max",
+        unit="name",
+        paper="Fig. 4",
+        about="min_max: each image's own range, as the example's; fixed: 0.5 + gradient / 12",
+        neutral="min_max",
+    )
     equalize_probability: float = setting(0.2, unit="probability", paper="App. B.2", ge=0, le=1)
     solarize_probability: float = setting(0.2, unit="probability", paper="App. B.2", ge=0, le=1)
     solarize_threshold: float = setting(0.5, unit="brightness", paper="App. B.2", ge=0, le=1)
@@ -113,6 +163,11 @@ class Augment(Section):
                 "would turn negative beyond it"
             )
         return value
+
+    def said_by_semantics(self) -> dict[str, str]:
+        """What ``of_semantics`` stands for in the fields that have it."""
+        brightness = {"tf": "additive", "torchvision": "multiplicative"}[self.semantics]
+        return {"crop": self.semantics, "brightness": brightness}
 
     @model_validator(mode="after")
     def _sigma_range(self) -> Self:
@@ -137,6 +192,14 @@ class Encoder(Section):
     )
     stem: Literal["imagenet", "cifar", "stride2"] = setting(
         "imagenet", unit="name", paper="App. B.9", about="stride2: a 3x3 stem of stride 2, no pool"
+    )
+    variant: Literal["paper", "torchvision"] = setting(
+        "paper",
+        unit="name",
+        paper="official code",
+        about="paper: the first block of every stage projects its shortcut, and the pool pads as "
+        "TensorFlow's; torchvision: as torchvision's networks",
+        neutral="paper",
     )
 
 
@@ -163,7 +226,27 @@ class Loss(Section):
         0.4, unit="similarity", paper="Table 2, App. B.10", ge=0, le=1000, about="margin_triplet's"
     )
     semi_hard: bool = setting(
-        False, unit="flag", paper="Table 4", about="one semi-hard negative an anchor; not nt_xent"
+        False,
+        unit="flag",
+        paper="Table 4",
+        about="one semi-hard negative an anchor, of nt_logistic and margin_triplet; nt_xent and "
+        "cross_entropy ignore it, and so do their keys",
+    )
+    without_candidate: Literal["skip", "easiest"] = setting(
+        "skip",
+        unit="name",
+        paper="App. B.10",
+        about="a semi-hard anchor without an admissible negative, not published; skip: counts as "
+        "zero, easiest: takes its least similar negative",
+        neutral="skip",
+    )
+    reduction: Literal["mean", "sum"] = setting(
+        "mean",
+        unit="over an anchor's negatives",
+        paper="Table 2",
+        about="of nt_logistic and margin_triplet, not published; the mean keeps one positive and "
+        "many negatives in balance",
+        neutral="mean",
     )
     normalize: bool = setting(True, unit="l2 norm on z", paper="Table 5")
     negatives: Literal["both_views", "one_view"] = setting(
@@ -175,6 +258,17 @@ class Loss(Section):
         paper="Alg. 1",
         about="code: twice Eq. 1's mean, as in the official code that gave the published numbers",
     )
+
+    @model_validator(mode="after")
+    def _some_negative(self) -> Self:
+        nothing = self.semi_hard and self.margin == 0 and self.without_candidate == "skip"
+        if self.name == "margin_triplet" and nothing:
+            raise ValueError(
+                "margin is 0 with semi_hard true, which leaves no negative between the positive "
+                "and the margin: the loss would be 0; allowed: a margin above 0, semi_hard false, "
+                "or without_candidate 'easiest'"
+            )
+        return self
 
 
 class BatchNorm(Section):

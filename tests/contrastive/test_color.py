@@ -17,6 +17,7 @@ from simclr_lab.contrastive.augment.color import (
     adjust_contrast,
     adjust_hue,
     adjust_saturation,
+    scale_brightness,
     to_gray,
 )
 from simclr_lab.contrastive.augment.operator import Draws
@@ -35,6 +36,8 @@ def official_input() -> Tensor:
         ("saturation_0.2", adjust_saturation, 0.2),
         ("brightness_v1_+0.3", adjust_brightness, 0.3),
         ("brightness_v1_-0.3", adjust_brightness, -0.3),
+        ("brightness_v2_x0.2", scale_brightness, 0.2),
+        ("brightness_v2_x1.8", scale_brightness, 1.8),
         ("hue_-0.2", adjust_hue, -0.2),
         ("hue_0.1", adjust_hue, 0.1),
         ("hue_0.2", adjust_hue, 0.2),
@@ -115,6 +118,54 @@ def test_jitter_draws_cover_their_ranges_and_orders() -> None:
         assert high - 0.01 * (high - low) < float(drawn.max()) <= high
         assert float(drawn.mean()) == pytest.approx((low + high) / 2, abs=0.01)
     assert float(torch.corrcoef(amounts).fill_diagonal_(0).abs().max()) < 0.03
+
+
+@pytest.mark.parametrize("semantics", ["tf", "torchvision"])
+@pytest.mark.parametrize("brightness", ["additive", "multiplicative"])
+def test_brightness_is_chosen_apart_from_the_other_three(semantics, brightness) -> None:
+    """The others keep their operators and amounts; one pixel at a time, brightness adds or not."""
+    plain, chosen = ColorJitter(1.0, 1.0, semantics), ColorJitter(1.0, 1.0, semantics, brightness)
+    assert chosen.jitters[1:] == plain.jitters[1:]
+    amounts = chosen.parameters(draws(20_000))[2]
+    assert torch.equal(amounts[1:], plain.parameters(draws(20_000))[2][1:])
+    low, high = (-0.8, 0.8) if brightness == "additive" else (0.2, 1.8)
+    assert low <= float(amounts[0].min()) < low + 0.01
+    assert high - 0.01 < float(amounts[0].max()) <= high
+    assert float(amounts[0].mean()) == pytest.approx((low + high) / 2, abs=0.01)
+    x = pixels()[:1]
+    found = chosen.jitters[0](x, amounts[0, :1])
+    for c, p in itertools.product(range(3), range(x.shape[2])):
+        value, amount = float(x[0, c, p]), float(amounts[0, 0])
+        slow = value + amount if brightness == "additive" else value * amount
+        assert float(found[0, c, p]) == pytest.approx(slow)
+
+
+def test_brightness_of_the_semantics_is_the_default() -> None:
+    images = torch.rand(50, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for semantics, own in (("tf", "additive"), ("torchvision", "multiplicative")):
+        default, named = (
+            ColorJitter(1.0, 0.8, semantics, b)(images, draws(50)) for b in ("of_semantics", own)
+        )
+        assert torch.equal(default, named)
+
+
+def test_a_factor_of_brightness_is_cut_at_zero() -> None:
+    amounts = ColorJitter(2.0, 1.0, "torchvision", "multiplicative").parameters(draws(20_000))[2]
+    assert 0 <= float(amounts[0].min()) < 0.01
+    assert 2.59 < float(amounts[0].max()) <= 2.6
+
+
+def test_multiplied_brightness_by_one_image_at_a_time() -> None:
+    jitter = ColorJitter(1.0, 0.8, brightness="multiplicative")
+    images = torch.rand(30, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    wanted, order, amounts = jitter.parameters(draws(30))
+    together = jitter(images, draws(30))
+    for i in range(30):
+        x = images[i : i + 1].flatten(2)
+        for op in ORDERS[int(order[i])] if wanted[i] else ():
+            amount = amounts[op, i : i + 1].float()
+            x = (x * amount if op == 0 else JITTERS[op](x, amount)).clamp(0, 1)
+        assert torch.allclose(together[i], x.view(3, 8, 8), atol=1e-6)
 
 
 def test_strength_zero_changes_no_colour_much() -> None:

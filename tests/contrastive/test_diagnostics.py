@@ -24,6 +24,16 @@ def test_official_values(case, z_a, z_b) -> None:
     assert entropy == pytest.approx(case["contrast_entropy_nats"], abs=2e-6)
 
 
+def test_autocast_changes_nothing() -> None:
+    pair = tuple(z.float() for z in random_pair(64, 8))
+    for measure in (contrastive_accuracy, contrastive_entropy):
+        outside = measure(*pair, temperature=0.01)
+        with torch.autocast("cpu", torch.bfloat16):
+            inside = measure(*pair, temperature=0.01)
+        assert inside.dtype == torch.float32
+        assert torch.equal(inside, outside)
+
+
 def test_equal_projections_have_the_largest_entropy() -> None:
     z = torch.ones(9, 3, dtype=torch.float64)
     entropy = contrastive_entropy(z, z, temperature=0.1)

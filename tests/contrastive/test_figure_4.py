@@ -17,14 +17,17 @@ from simclr_lab.contrastive.augment.cutout import Cutout, cut_out
 from simclr_lab.contrastive.augment.noise import GaussianNoise, normal
 from simclr_lab.contrastive.augment.operator import Draws
 from simclr_lab.contrastive.augment.rotate import Rotate
-from simclr_lab.contrastive.augment.sobel import KERNEL, Sobel, sobel, stretch
+from simclr_lab.contrastive.augment.sobel import KERNEL, Sobel, shift, sobel, stretch
 
 MEASURED = golden("fig4_measurements")
 OPERATORS = [
     Cutout(0.7),
+    Cutout(0.7, "anywhere"),
     GaussianNoise(0.7),
+    GaussianNoise(0.7, law="constant"),
     Rotate(),
     Sobel(0.5),
+    Sobel(0.5, "fixed"),
     Equalize(0.7),
     Solarize(0.7),
     MotionBlur(0.7),
@@ -95,6 +98,25 @@ def test_cutout_fills_with_what_the_papers_image_measures() -> None:
     assert float((filled - measured["fill"]).abs().max()) < 1 / 255  # the example has 256 levels
 
 
+def test_cutout_anywhere_has_its_centre_anywhere_and_is_clipped_at_the_border() -> None:
+    """Every square as a loop over the pixels that a centre reaches; every centre equally often."""
+    n, size, side = 4000, 8, 4
+    x = torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(0))
+    cut = (Cutout(position="anywhere")(x, draws(n)) != x).any(dim=1)
+    squares = {}
+    for centre in np.ndindex(size, size):
+        square = torch.zeros(size, size, dtype=torch.bool)
+        for i, j in np.ndindex(side, side):
+            row, column = centre[0] - side // 2 + i, centre[1] - side // 2 + j
+            if 0 <= row < size and 0 <= column < size:
+                square[row, column] = True
+        squares[square.numpy().tobytes()] = 0
+    assert len(squares) == size**2
+    for each in cut.numpy():
+        squares[each.tobytes()] += 1
+    assert max(abs(count / n - 1 / size**2) for count in squares.values()) < 0.01
+
+
 def test_noise_is_the_papers_blend() -> None:
     """At the example's level, gain and deviation come out as the example measures."""
     level = MEASURED["gaussian_noise"]["std"]
@@ -137,6 +159,14 @@ def test_noise_levels_are_uniform_up_to_the_largest() -> None:
     drawn = levels[levels > 0]
     assert float(drawn.mean()) == pytest.approx(0.1, abs=0.003)
     assert 0.198 < float(drawn.max()) <= 0.2
+
+
+def test_constant_noise_is_always_the_largest() -> None:
+    levels = GaussianNoise(0.5, 0.2, "constant").levels(draws(10_000))
+    assert set(levels.tolist()) == {0.0, 0.2}
+    assert float((levels > 0).double().mean()) == pytest.approx(0.5, abs=0.02)
+    same = GaussianNoise(0.5, 0.2).levels(draws(10_000)) > 0
+    assert torch.equal(levels > 0, same)
 
 
 def test_rotation_is_exact_and_even() -> None:
@@ -212,6 +242,22 @@ def test_sobel_has_the_papers_gain_and_offset() -> None:
     fitted = np.polyfit(filtered.flatten().numpy(), Sobel(1.0)(x, draws(1)).flatten().numpy(), 1)
     assert fitted == pytest.approx([gain, offset], abs=1e-6)
     assert fitted == pytest.approx([measured["gain"], measured["offset"]], abs=3e-3)
+
+
+def test_fixed_sobel_is_half_plus_a_twelfth_of_the_gradient() -> None:
+    """The filter's extremes on images in [0, 1] become 0 and 1; a flat image becomes gray."""
+    x = images(3, 6)
+    found = Sobel(1.0, "fixed")(x, draws(3))
+    gradients = sobel(x)
+    for n, c, i, j in np.ndindex(*x.shape):
+        slow = 0.5 + float(gradients[n, c, i, j]) / 12
+        assert float(found[n, c, i, j]) == pytest.approx(slow, abs=1e-6)
+    kernel = torch.tensor(KERNEL)
+    for extreme, expected in (((kernel > 0).float(), 1.0), ((kernel < 0).float(), 0.0)):
+        patch = extreme.expand(1, 3, 3, 3)
+        assert float(shift(sobel(patch))[0, 0, 1, 1]) == pytest.approx(expected)
+    flat = torch.full((1, 3, 8, 8), 0.3)
+    assert torch.allclose(Sobel(1.0, "fixed")(flat, draws(1)), torch.tensor(0.5))
 
 
 def slow_equalize(channel: list[int]) -> list[int]:

@@ -15,6 +15,13 @@ SETTINGS = [
             {"loss": "nt_xent", "temperature": 5.0},
             {"loss": "nt_logistic", "temperature": 0.2},
             {"loss": "nt_logistic", "temperature": 0.2, "semi_hard": True},
+            {"loss": "nt_logistic", "temperature": 0.2, "reduction": "sum"},
+            {
+                "loss": "nt_logistic",
+                "temperature": 0.2,
+                "semi_hard": True,
+                "without_candidate": "easiest",
+            },
             {"loss": "margin_triplet", "margin": 0.4},
             {"loss": "margin_triplet", "margin": 0.8, "semi_hard": True},
         ],

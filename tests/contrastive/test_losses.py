@@ -41,24 +41,48 @@ def slow_xent(positive: float, negatives: list[float], *, temperature: float) ->
     return math.log(sum(math.exp(s - scores[0]) for s in scores))
 
 
+def reduced(terms: list[float], reduction: str) -> float:
+    if reduction == "sum" or not terms:
+        return sum(terms)
+    return sum(terms) / len(terms)
+
+
 def slow_logistic(
-    positive: float, negatives: list[float], *, temperature: float, semi_hard: bool = False
+    positive: float,
+    negatives: list[float],
+    *,
+    temperature: float,
+    semi_hard: bool = False,
+    reduction: str = "mean",
+    without_candidate: str = "skip",
 ) -> float:
     if semi_hard:
-        negatives = sorted(s for s in negatives if s < positive)[-1:]
-        if not negatives:
+        candidates = sorted(s for s in negatives if s < positive)[-1:]
+        if not candidates and without_candidate == "easiest":
+            candidates = sorted(negatives)[:1]
+        if not candidates:
             return 0.0
+        negatives = candidates
     terms = [softplus(s / temperature) for s in negatives]
-    return softplus(-positive / temperature) + (sum(terms) / len(terms) if terms else 0.0)
+    return softplus(-positive / temperature) + reduced(terms, reduction)
 
 
 def slow_triplet(
-    positive: float, negatives: list[float], *, margin: float, semi_hard: bool = False
+    positive: float,
+    negatives: list[float],
+    *,
+    margin: float,
+    semi_hard: bool = False,
+    reduction: str = "mean",
+    without_candidate: str = "skip",
 ) -> float:
     if semi_hard:
-        negatives = sorted(s for s in negatives if positive - margin < s < positive)[-1:]
+        candidates = sorted(s for s in negatives if positive - margin < s < positive)[-1:]
+        if not candidates and without_candidate == "easiest":
+            candidates = sorted(negatives)[:1]
+        negatives = candidates
     terms = [max(s - positive + margin, 0.0) for s in negatives]
-    return sum(terms) / len(terms) if terms else 0.0
+    return reduced(terms, reduction)
 
 
 LOSSES: dict[str, tuple[Callable[..., Any], Callable[..., float], dict[str, Any]]] = {
@@ -69,11 +93,23 @@ LOSSES: dict[str, tuple[Callable[..., Any], Callable[..., float], dict[str, Any]
         slow_logistic,
         {"temperature": 0.3, "semi_hard": True},
     ),
+    "nt_logistic easiest": (
+        nt_logistic,
+        slow_logistic,
+        {"temperature": 0.3, "semi_hard": True, "without_candidate": "easiest"},
+    ),
+    "nt_logistic sum": (nt_logistic, slow_logistic, {"temperature": 0.3, "reduction": "sum"}),
     "margin_triplet": (margin_triplet, slow_triplet, {"margin": 0.4}),
+    "margin_triplet sum": (margin_triplet, slow_triplet, {"margin": 0.4, "reduction": "sum"}),
     "margin_triplet semi-hard": (
         margin_triplet,
         slow_triplet,
         {"margin": 0.4, "semi_hard": True},
+    ),
+    "margin_triplet easiest": (
+        margin_triplet,
+        slow_triplet,
+        {"margin": 0.4, "semi_hard": True, "without_candidate": "easiest"},
     ),
 }
 
@@ -130,6 +166,20 @@ class TestEveryLoss:
         loss = self.loss(name)(z_a, z_b)
         assert loss.dtype == torch.float32
         assert torch.equal(loss, self.loss(name)(z_a.float(), z_b.float()))
+
+    def test_autocast_changes_nothing(self, name: str) -> None:
+        """At a hundredth, products in bfloat16 would move the logits by a third of a nat."""
+        function, _, settings = LOSSES[name]
+        small = {key: 0.01 for key in ("temperature",) if key in settings}
+        z_a, z_b = (z.float().requires_grad_() for z in random_pair(16, 8))
+        outside = function(z_a, z_b, **settings | small)
+        with torch.autocast("cpu", torch.bfloat16):
+            inside = function(z_a, z_b, **settings | small)
+        assert inside.dtype == torch.float32
+        assert float(inside.detach()) == pytest.approx(float(outside.detach()), rel=1e-6)
+        expected = torch.autograd.grad(outside, (z_a, z_b))
+        for ours, theirs in zip(torch.autograd.grad(inside, (z_a, z_b)), expected, strict=True):
+            assert torch.allclose(ours, theirs, rtol=1e-6, atol=1e-8)
 
     def test_an_impossible_setting_is_refused(self, name: str) -> None:
         function, _, settings = LOSSES[name]
@@ -199,3 +249,32 @@ def test_far_negatives_cost_a_triplet_nothing() -> None:
     assert float(margin_triplet(z, z, margin=1.2)) == pytest.approx(0.2)
     assert float(margin_triplet(z, z, margin=0.9, semi_hard=True)) == 0.0
     assert float(margin_triplet(z, z, margin=1.2, semi_hard=True)) == pytest.approx(0.2)
+
+
+def test_an_anchor_without_a_candidate_is_skipped_or_takes_its_easiest_negative() -> None:
+    """Four views in the plane whose positives are opposite: nothing is less similar than -1."""
+    a = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    pair = a, -a
+    assert float(nt_logistic(*pair, temperature=0.5, semi_hard=True)) == 0.0
+    assert float(margin_triplet(*pair, margin=0.4, semi_hard=True)) == 0.0
+    easiest = {"semi_hard": True, "without_candidate": "easiest"}
+    logistic = nt_logistic(*pair, temperature=0.5, **easiest)
+    assert float(logistic) == pytest.approx(softplus(2.0) + softplus(0.0))
+    assert float(margin_triplet(*pair, margin=0.4, **easiest)) == pytest.approx(1.4)
+
+
+def test_a_candidate_goes_before_the_easiest_negative() -> None:
+    """Positives at similarity 1, negatives at 0 and farther than the margin or inside it."""
+    z = torch.eye(4, dtype=torch.float64)
+    easiest = {"semi_hard": True, "without_candidate": "easiest"}
+    for margin in (0.9, 1.2):
+        skipped = margin_triplet(z, z, margin=margin, semi_hard=True)
+        assert torch.equal(margin_triplet(z, z, margin=margin, **easiest), skipped)
+
+
+def test_the_sum_is_the_mean_times_the_negatives() -> None:
+    pair = random_pair(7, 5)
+    for negatives, count in (("both_views", 12), ("one_view", 6)):
+        shared = {"margin": 0.4, "negatives": negatives}
+        mean, total = (margin_triplet(*pair, reduction=r, **shared) for r in ("mean", "sum"))
+        assert float(total) == pytest.approx(count * float(mean))

@@ -73,3 +73,31 @@ def test_without_a_crop_whole_images_are_resized() -> None:
     plain = TwoViews(ordered_policy(OPERATORS, ()), 32)(images, seeds)
     for view in plain:
         assert torch.allclose(view, images / 255)
+
+
+def test_the_shared_crop_is_also_mirrored_unless_it_is_told_not_to() -> None:
+    """Without the flip, the shared crop is the crop whose images are never mirrored."""
+    images, seeds = batch(64)
+    unmirrored, mirrored = (
+        TwoViews(ordered_policy(make_operators(flip_probability=p), (), "second"), 32)
+        for p in (0.0, 1.0)
+    )
+    never, always = (views(images, seeds)[0] for views in (unmirrored, mirrored))
+    assert torch.allclose(never, always.flip(3), atol=1e-6)
+    plain, _ = TwoViews(ordered_policy(make_operators(), (), "second"), 32)(images, seeds)
+    unflipped = make_operators(base_flip=False)
+    base, _ = TwoViews(ordered_policy(unflipped, (), "second"), 32)(images, seeds)
+    assert torch.equal(base, never)
+    assert 0.3 < float(same(plain, never).double().mean()) < 0.7
+    assert unflipped["crop"] == make_operators()["crop"]  # a crop among the operators flips
+
+
+@pytest.mark.parametrize("crop", ["tf", "torchvision"])
+@pytest.mark.parametrize("semantics", ["tf", "torchvision"])
+def test_the_crop_is_chosen_apart_from_the_other_operators(semantics, crop) -> None:
+    own, mixed = make_operators(semantics=crop), make_operators(semantics=semantics, crop=crop)
+    rest = make_operators(semantics=semantics)
+    for name in NAMES:
+        expected = own if name in ("base", "crop", "resize") else rest
+        assert mixed[name] == expected[name], name
+    assert (mixed["crop"] == rest["crop"]) is (semantics == crop)

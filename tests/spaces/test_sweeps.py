@@ -167,6 +167,15 @@ def test_costs_are_what_the_layers_multiply(depth: int, stem: str, loss: str) ->
     assert pretraining_multiplications(recipe) == passes * sum(counted.values())
 
 
+def test_a_shortcut_that_is_not_projected_costs_nothing() -> None:
+    """Only the shallow networks' first stage keeps its width: 8 x 8 weights at 9 x 9 places."""
+    for depth, saved in ((18, 9 * 9 * 8 * 8), (50, 0)):
+        small = {"encoder.depth": depth, "encoder.channels": 8, "data.image_size": 18}
+        recipe = Recipe().with_fields(small | {"encoder.stem": "stride2"})
+        other = recipe.with_fields({"encoder.variant": "torchvision"})
+        assert forward_multiplications(recipe) - forward_multiplications(other) == saved
+
+
 def test_what_does_not_train_costs_nothing_to_train() -> None:
     pixels = named_recipe("demo").with_fields({"encoder.kind": "raw_pixels"})
     assert [cost(pixels) for cost in COSTS.values()] == [0.0, 0.0]

@@ -53,6 +53,31 @@ MATRIX = (
     + [{"compute__precision": "bfloat16", "compute__channels_last": True}]
     + [{"batch_norm__group_images": 8, "compute__micro_batch_size": 16}]
     + [{"loss__normalize": False, "loss__temperature": 10.0, "loss__scale": "paper"}]
+    + [{"encoder__variant": "torchvision", "encoder__stem": "imagenet"}]
+    + [{"augment__crop": "torchvision", "augment__brightness": "multiplicative"}]
+    + [
+        {
+            "augment__operators": ["sobel"],
+            "augment__branches": "second",
+            "augment__base_flip": False,
+        }
+    ]
+    + [{"augment__operators": ["crop", "sobel"], "augment__sobel_scaling": "fixed"}]
+    + [
+        {
+            "augment__operators": ["crop", "cutout", "noise"],
+            "augment__cutout_position": "anywhere",
+            "augment__noise_law": "constant",
+        }
+    ]
+    + [
+        {"loss__name": name} | open_
+        for name in ("nt_logistic", "margin_triplet")
+        for open_ in (
+            {"loss__reduction": "sum"},
+            {"loss__semi_hard": True, "loss__without_candidate": "easiest"},
+        )
+    ]
 )
 
 

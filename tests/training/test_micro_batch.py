@@ -1,11 +1,14 @@
 """Micro-batches change nothing: losses, gradients, weights, running statistics of the whole."""
 
 import pytest
+import torch
 import workers
 from distributed import run_workers
 from small import pictures, small_recipe
-from torch import Tensor
+from torch import Tensor, nn
 
+from simclr_lab.contrastive.losses import nt_xent
+from simclr_lab.contrastive.micro_batch import backward_in_parts
 from simclr_lab.fields import FieldError
 from simclr_lab.identity import cell_key
 
@@ -82,3 +85,15 @@ def test_the_key_does_not_know_how_much_memory_there_was() -> None:
 def test_parts_that_cut_a_group_or_the_batch_are_refused(micro: int, group) -> None:
     with pytest.raises(FieldError, match=f"micro_batch_size is {micro}; allowed: divisors"):
         small_recipe(batch_norm__group_images=group, compute__micro_batch_size=micro)
+
+
+def test_parts_of_unequal_size_are_refused() -> None:
+    """Five images in parts of two: the last one's statistics would count twice."""
+    model, views = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), torch.rand(2, 5, 3, 2, 2)
+
+    def loss(a: Tensor, b: Tensor) -> Tensor:
+        return nt_xent(a, b, temperature=0.1)
+
+    with pytest.raises(ValueError, match="part_images is 2; allowed: divisors of the 5 local"):
+        backward_in_parts(model, *views, project=model, loss=loss, part_images=2)
+    assert all(parameter.grad is None for parameter in model.parameters())

@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from simclr_lab.contrastive.gather import all_gather, rank
+from simclr_lab.contrastive.losses.pairs import in_full, prepared
 
 
 def _logits_ab(z_a: Tensor, z_b: Tensor, temperature: float, normalize: bool) -> Tensor:
     """First views as anchors against everybody's second views; the official code's logits_ab."""
-    z_a, z_b = (z if z.dtype == torch.float64 else z.float() for z in (z_a, z_b))
-    if normalize:
-        z_a, z_b = functional.normalize(z_a, dim=1), functional.normalize(z_b, dim=1)
-    return z_a @ all_gather(z_b).T / temperature
+    with in_full(z_a):
+        z_a, z_b = prepared(z_a, normalize), prepared(z_b, normalize)
+        return z_a @ all_gather(z_b).T / temperature
 
 
 def contrastive_accuracy(

@@ -35,7 +35,15 @@ def backward_in_parts(
         project: z of a batch that holds both views of its images, first views first.
         loss: of all local z; it gathers those of other workers itself.
         part_images: images in a part; a multiple of batch norm's groups.
+
+    Raises ValueError for parts of unequal size: their gradient would be exact, but running
+    statistics weigh every part alike.
     """
+    if len(view_a) % part_images:
+        raise ValueError(
+            f"part_images is {part_images}; allowed: divisors of the {len(view_a)} local images, "
+            "since running statistics weigh every part alike"
+        )
     parts = list(
         zip(torch.split(view_a, part_images), torch.split(view_b, part_images), strict=True)
     )

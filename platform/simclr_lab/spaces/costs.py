@@ -79,7 +79,8 @@ def _convolutions(recipe: Recipe) -> Iterator[tuple[int, int, int]]:
                 yield side**2, 9 * width, planes
                 yield side**2, 9 * planes, planes
             out = planes * (4 if bottleneck else 1)
-            if index == 0:  # the projected shortcut
+            if index == 0 and (stage or width != out or encoder.variant == "paper"):
+                # The projected shortcut; torchvision's networks leave out one that changes nothing.
                 yield side**2, width, out
             width = out
         planes *= 2

@@ -52,6 +52,7 @@ def _model(recipe: Recipe, seed: int) -> SimCLR:
             recipe.encoder.depth,
             recipe.encoder.width,
             recipe.encoder.stem,
+            recipe.encoder.variant,
             channels=recipe.encoder.channels,
             group_images=group_images,
             generator=generator(seed, "encoder"),
@@ -110,9 +111,12 @@ def build_views(recipe: Recipe) -> TwoViews:
     settings = recipe.augment
     operators = make_operators(
         semantics=settings.semantics,
+        crop=settings.crop,
+        brightness=settings.brightness,
         color_strength=settings.color_strength,
         crop_area_min=settings.crop_area_min,
         flip_probability=settings.flip_probability,
+        base_flip=settings.base_flip,
         jitter_probability=settings.jitter_probability,
         color_drop_probability=settings.color_drop_probability,
         blur_probability=settings.blur_probability,
@@ -120,9 +124,12 @@ def build_views(recipe: Recipe) -> TwoViews:
         blur_sigma_max=settings.blur_sigma_max,
         blur_sigma_scope=settings.blur_sigma_scope,
         cutout_probability=settings.cutout_probability,
+        cutout_position=settings.cutout_position,
         noise_probability=settings.noise_probability,
         noise_level_max=settings.noise_level_max,
+        noise_law=settings.noise_law,
         sobel_probability=settings.sobel_probability,
+        sobel_scaling=settings.sobel_scaling,
         equalize_probability=settings.equalize_probability,
         solarize_probability=settings.solarize_probability,
         solarize_threshold=settings.solarize_threshold,
@@ -137,6 +144,11 @@ def build_loss(recipe: Recipe) -> ViewLoss:
     """The loss of (z_a, z_b, labels), with the recipe's scale applied."""
     settings = recipe.loss
     shared: dict[str, Any] = {"normalize": settings.normalize, "negatives": settings.negatives}
+    mined: dict[str, Any] = {
+        "semi_hard": settings.semi_hard,
+        "reduction": settings.reduction,
+        "without_candidate": settings.without_candidate,
+    }
     contrastive: Callable[[Tensor, Tensor], Tensor]
     match settings.name:
         case "cross_entropy":
@@ -144,16 +156,9 @@ def build_loss(recipe: Recipe) -> ViewLoss:
         case "nt_xent":
             contrastive = partial(nt_xent, temperature=settings.temperature, **shared)
         case "nt_logistic":
-            contrastive = partial(
-                nt_logistic,
-                temperature=settings.temperature,
-                semi_hard=settings.semi_hard,
-                **shared,
-            )
+            contrastive = partial(nt_logistic, temperature=settings.temperature, **mined, **shared)
         case "margin_triplet":
-            contrastive = partial(
-                margin_triplet, margin=settings.margin, semi_hard=settings.semi_hard, **shared
-            )
+            contrastive = partial(margin_triplet, margin=settings.margin, **mined, **shared)
     factor = 2.0 if settings.scale == "code" else 1.0
     return lambda z_a, z_b, labels: factor * contrastive(z_a, z_b)
 

@@ -17,10 +17,11 @@ from simclr_lab.contrastive.draws import derive, integers, uniform
 
 GRAY = (0.2989, 0.587, 0.114)
 Semantics = Literal["tf", "torchvision"]
+Brightness = Literal["of_semantics", "additive", "multiplicative"]
 MAX_STRENGTH = {"tf": 1.25, "torchvision": 2.5}
 """Above it TensorFlow's factors would begin below zero, and torchvision's hue pass half a turn."""
 
-CONTRAST, SATURATION, HUE = 1, 2, 3
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 ORDERS = tuple(itertools.permutations(range(4)))
 _CHUNK = 64
 """Images at a time, so that intermediate results stay in the processor's cache."""
@@ -123,12 +124,14 @@ class ColorJitter:
 
     Ranges at strength s: brightness and the factors of contrast and saturation within 0.8 s, hue
     within 0.2 s of a turn. ``semantics`` ``tf`` adds to brightness, ``torchvision`` multiplies, and
-    cuts its factors at zero.
+    cuts its factors at zero; ``brightness`` chooses that one operator apart from the others (the
+    official code multiplies, among TensorFlow's, since its second version).
     """
 
     strength: float = 1.0
     probability: float = 0.8
     semantics: Semantics = "tf"
+    brightness: Brightness = "of_semantics"
 
     def __post_init__(self) -> None:
         limit = MAX_STRENGTH[self.semantics]
@@ -137,6 +140,19 @@ class ColorJitter:
                 f"color_strength is {self.strength}; allowed: 0 to {limit}, beyond which "
                 f"the {self.semantics} operators have no range"
             )
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether brightness is multiplied, or else added to."""
+        if self.brightness == "of_semantics":
+            return self.semantics == "torchvision"
+        return self.brightness == "multiplicative"
+
+    @property
+    def jitters(self) -> tuple[Callable[[Tensor, Tensor], Tensor], ...]:
+        """The four adjustments: brightness, contrast, saturation, hue."""
+        own = JITTERS if self.semantics == "tf" else TORCHVISION_JITTERS
+        return (scale_brightness if self.multiplies else adjust_brightness, *own[CONTRAST:])
 
     def parameters(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
         """(whether, order, amounts of the four ops): shapes (n,), (n,), (4, n); float64, CPU."""
@@ -149,7 +165,8 @@ class ColorJitter:
     def _amount(self, index: int, u: Tensor) -> Tensor:
         """Operator ``index``'s amount from uniform numbers."""
         reach = (0.2 if index == HUE else 0.8) * self.strength
-        if self.semantics == "tf":
+        by_tf = not self.multiplies if index == BRIGHTNESS else self.semantics == "tf"
+        if by_tf:
             center = 1.0 if index in (CONTRAST, SATURATION) else 0.0
             return center + reach * (2 * u - 1)
         low, high = (-reach, reach) if index == HUE else (max(0.0, 1 - reach), 1 + reach)
@@ -159,7 +176,7 @@ class ColorJitter:
         """Images of one order are adjusted together, a few at a time."""
         wanted, order, amounts = self.parameters(draws)
         amounts = amounts.to(images)
-        jitters = JITTERS if self.semantics == "tf" else TORCHVISION_JITTERS
+        jitters = self.jitters
         flat = images.flatten(2)
         out = flat.clone()
         for index, ops in enumerate(ORDERS):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from simclr_lab.contrastive.augment.operator import Draws
 from simclr_lab.contrastive.draws import derive, uniform
+
+Law = Literal["uniform", "constant"]
 
 
 def normal(seeds: Int64[Tensor, " n"], count: int) -> Float64[Tensor, "n count"]:
@@ -22,16 +25,19 @@ def normal(seeds: Int64[Tensor, " n"], count: int) -> Float64[Tensor, "n count"]
 class GaussianNoise:
     """Blend with noise, independent over pixels and channels, clipped to [0, 1].
 
-    The paper's example has w = 0.1155; the law of w is not published: uniform up to ``level_max``.
+    The paper's example has w = 0.1155; the law of w is not published: ``uniform`` up to
+    ``level_max``, or ``constant`` at it.
     """
 
     probability: float = 1.0
     level_max: float = 0.2
+    law: Law = "uniform"
 
     def levels(self, draws: Draws) -> Float64[Tensor, " n"]:
         """W of each image; 0 where it is left alone."""
         seeds = derive(draws.seeds, "noise level")
-        drawn = uniform(seeds, 1) * self.level_max
+        share = uniform(seeds, 1) if self.law == "uniform" else torch.ones_like(seeds).double()
+        drawn = share * self.level_max
         return torch.where(uniform(seeds, 0) < self.probability, drawn, 0.0)
 
     def __call__(self, images: Float[Tensor, "n c h w"], draws: Draws) -> Float[Tensor, "n c h w"]:

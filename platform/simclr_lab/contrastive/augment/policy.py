@@ -1,26 +1,29 @@
 """Policies: which operators in which order, per branch; two views of every image (Sec. 2.1)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from simclr_lab.contrastive.augment import crop, crop_torchvision
+from simclr_lab.contrastive.augment import crop as crop_tf
+from simclr_lab.contrastive.augment import crop_torchvision
 from simclr_lab.contrastive.augment.autoaugment import AutoAugment, LearnedOn
 from simclr_lab.contrastive.augment.blur import GaussianBlur, SigmaScope
 from simclr_lab.contrastive.augment.broader import Equalize, MotionBlur, Solarize
-from simclr_lab.contrastive.augment.color import ColorDrop, ColorJitter, Semantics
-from simclr_lab.contrastive.augment.cutout import Cutout
-from simclr_lab.contrastive.augment.noise import GaussianNoise
+from simclr_lab.contrastive.augment.color import Brightness, ColorDrop, ColorJitter, Semantics
+from simclr_lab.contrastive.augment.crop import CropResizeFlip, ResizeWhole
+from simclr_lab.contrastive.augment.cutout import Cutout, Position
+from simclr_lab.contrastive.augment.noise import GaussianNoise, Law
 from simclr_lab.contrastive.augment.operator import Draws, Operator
 from simclr_lab.contrastive.augment.rotate import Rotate
-from simclr_lab.contrastive.augment.sobel import Sobel
+from simclr_lab.contrastive.augment.sobel import Scaling, Sobel
 from simclr_lab.contrastive.draws import derive
 
 OperatorName = Literal[
+    "base",
     "resize",
     "crop",
     "color",
@@ -35,6 +38,10 @@ OperatorName = Literal[
     "autoaugment",
 ]
 Branches = Literal["both", "second"]
+Crop = Literal["of_semantics", "tf", "torchvision"]
+
+CROPS = {"tf": crop_tf, "torchvision": crop_torchvision}
+"""Whose sampler and whose resize."""
 
 SIMCLR_ORDER: tuple[OperatorName, ...] = ("crop", "color", "blur")
 """The paper's policy (App. A)."""
@@ -55,9 +62,12 @@ class Policy:
 def make_operators(
     *,
     semantics: Semantics = "tf",
+    crop: Crop = "of_semantics",
+    brightness: Brightness = "of_semantics",
     color_strength: float = 1.0,
     crop_area_min: float = 0.08,
     flip_probability: float = 0.5,
+    base_flip: bool = True,
     jitter_probability: float = 0.8,
     color_drop_probability: float = 0.2,
     blur_probability: float = 0.5,
@@ -65,9 +75,12 @@ def make_operators(
     blur_sigma_max: float = 2.0,
     blur_sigma_scope: SigmaScope = "batch",
     cutout_probability: float = 1.0,
+    cutout_position: Position = "inside",
     noise_probability: float = 1.0,
     noise_level_max: float = 0.2,
+    noise_law: Law = "uniform",
     sobel_probability: float = 1.0,
+    sobel_scaling: Scaling = "min_max",
     equalize_probability: float = 0.2,
     solarize_probability: float = 0.2,
     solarize_threshold: float = 0.5,
@@ -77,33 +90,33 @@ def make_operators(
     """Every named step of a policy; ``color`` is jitter and then colour drop (Fig. 4, Fig. 5).
 
     ``semantics`` says whose operators: the official code's TensorFlow ones or torchvision's, which
-    crop, resize, adjust and pad differently. Operators of probability zero are left out. Raises
-    ValueError for a colour strength that the operators do not have.
+    crop, resize, adjust and pad differently; ``crop`` and ``brightness`` choose these two apart.
+    ``base`` is Fig. 5's shared crop, also mirrored or not. Operators of probability zero are left
+    out. Raises ValueError for a colour strength that the operators do not have.
     """
-    tf = semantics == "tf"
-    jitter = ColorJitter(color_strength, jitter_probability, semantics)
+    jitter = ColorJitter(color_strength, jitter_probability, semantics, brightness)
     drop = (ColorDrop(color_drop_probability),) if color_drop_probability > 0 else ()
     blur = GaussianBlur(
         blur_probability,
         blur_sigma_min,
         blur_sigma_max,
         blur_sigma_scope,
-        "zeros" if tf else "reflect",
+        "zeros" if semantics == "tf" else "reflect",
     )
-    sampler, weights = (
-        (crop.draw_boxes, crop.resize_weights)
-        if tf
-        else (crop_torchvision.draw_boxes, crop_torchvision.resize_weights)
+    module = CROPS[semantics if crop == "of_semantics" else crop]
+    cropped = CropResizeFlip(
+        crop_area_min, flip_probability, module.draw_boxes, module.resize_weights
     )
     return {
-        "resize": (crop.ResizeWhole(weights),),
-        "crop": (crop.CropResizeFlip(crop_area_min, flip_probability, sampler, weights),),
+        "base": (cropped if base_flip else replace(cropped, flip_probability=0.0),),
+        "resize": (ResizeWhole(module.resize_weights),),
+        "crop": (cropped,),
         "color": (*((jitter,) if jitter_probability > 0 else ()), *drop),
         "blur": (blur,) if blur_probability > 0 else (),
         "rotate": (Rotate(),),
-        "cutout": (Cutout(cutout_probability),),
-        "noise": (GaussianNoise(noise_probability, noise_level_max),),
-        "sobel": (Sobel(sobel_probability),),
+        "cutout": (Cutout(cutout_probability, cutout_position),),
+        "noise": (GaussianNoise(noise_probability, noise_level_max, noise_law),),
+        "sobel": (Sobel(sobel_probability, sobel_scaling),),
         "equalize": (Equalize(equalize_probability),),
         "solarize": (Solarize(solarize_probability, solarize_threshold),),
         "motion_blur": (MotionBlur(motion_blur_probability),),
@@ -123,7 +136,7 @@ def ordered_policy(
     """
     chosen = tuple(operator for name in order for operator in operators[name])
     if branches == "second":
-        return Policy((), chosen, base=operators["crop"])
+        return Policy((), chosen, base=operators["base"])
     whole = () if "crop" in order else operators["resize"]
     return Policy((*whole, *chosen), (*whole, *chosen))
 

@@ -1,6 +1,7 @@
-"""Sobel filtering: the sum of both gradients of a channel, stretched to [0, 1] (Fig. 4)."""
+"""Sobel filtering: the sum of both gradients of a channel, scaled to [0, 1] (Fig. 4)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,8 +11,12 @@ from torch.nn import functional
 from simclr_lab.contrastive.augment.operator import Draws
 from simclr_lab.contrastive.draws import derive, uniform
 
+Scaling = Literal["min_max", "fixed"]
 KERNEL = ((-2.0, -2.0, 0.0), (-2.0, 0.0, 2.0), (0.0, 2.0, 2.0))
 """Horizontal plus vertical Sobel kernel, as fitted to the paper's example image."""
+
+REACH = 6.0
+"""Largest absolute value that the kernel makes of images in [0, 1]."""
 
 
 def sobel(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
@@ -28,11 +33,21 @@ def stretch(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     return (images - low) / torch.where(reach > 0, reach, 1)
 
 
+def shift(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """All images alike: -6 to 0, 6 to 1; no gradient becomes a half."""
+    return (0.5 + images / (2 * REACH)).clamp(0, 1)
+
+
 @dataclass(frozen=True)
 class Sobel:
-    """The filter with a probability per image; stretching over the image is our reading."""
+    """The filter with a probability per image.
+
+    The paper's example is stretched to its own range, ``min_max``; whether training was is not
+    published. ``fixed`` keeps strong gradients apart from weak ones.
+    """
 
     probability: float = 1.0
+    scaling: Scaling = "min_max"
 
     def wanted(self, draws: Draws) -> Bool[Tensor, " n"]:
         """Which images are filtered."""
@@ -41,5 +56,5 @@ class Sobel:
     def __call__(self, images: Float[Tensor, "n c h w"], draws: Draws) -> Float[Tensor, "n c h w"]:
         """Filter the drawn images."""
         wanted = self.wanted(draws)
-        filtered = stretch(sobel(images))
+        filtered = (stretch if self.scaling == "min_max" else shift)(sobel(images))
         return torch.where(wanted.to(images.device)[:, None, None, None], filtered, images)

@@ -8,9 +8,11 @@ from torch.nn import functional
 from simclr_lab.contrastive.losses.pairs import (
     Negatives,
     Pairs,
+    Reduction,
+    WithoutCandidate,
     hardest,
     mean_of_directions,
-    mean_over_negatives,
+    over_negatives,
 )
 
 
@@ -22,6 +24,8 @@ def margin_triplet(
     semi_hard: bool = False,
     normalize: bool = True,
     negatives: Negatives = "both_views",
+    reduction: Reduction = "mean",
+    without_candidate: WithoutCandidate = "skip",
 ) -> Float[Tensor, ""]:
     """Mean over anchors of the mean over negatives of max(s- - s+ + margin, 0).
 
@@ -32,9 +36,12 @@ def margin_triplet(
         z_b: projections of the second views.
         margin: wanted distance of similarities.
         semi_hard: keep one negative an anchor, the most similar of those less similar than the
-            positive but inside the margin; an anchor without one counts as zero.
+            positive but inside the margin.
         normalize: l2-normalise rows first.
         negatives: of both views, or of the other view only (Table 4).
+        reduction: mean or sum over an anchor's negatives; semi-hard, there is one.
+        without_candidate: what a semi-hard anchor without an admissible negative does: ``skip``
+            counts it as zero, ``easiest`` takes its least similar negative.
 
     Raises ValueError for a negative margin.
     """
@@ -45,9 +52,9 @@ def margin_triplet(
         positive = pairs.positive[:, None]
         if not semi_hard:
             each = functional.relu(pairs.candidates - positive + margin)
-            return mean_over_negatives(each, pairs)
+            return over_negatives(each, pairs, reduction)
         inside = (pairs.candidates < positive) & (pairs.candidates > positive - margin)
-        negative, found = hardest(pairs, inside)
+        negative, found = hardest(pairs, inside, without_candidate)
         return torch.where(found, functional.relu(negative - pairs.positive + margin), 0)
 
     return mean_of_directions(z_a, z_b, per_anchor, normalize=normalize, negatives=negatives)

@@ -8,9 +8,11 @@ from torch.nn import functional
 from simclr_lab.contrastive.losses.pairs import (
     Negatives,
     Pairs,
+    Reduction,
+    WithoutCandidate,
     hardest,
     mean_of_directions,
-    mean_over_negatives,
+    over_negatives,
 )
 
 
@@ -22,20 +24,25 @@ def nt_logistic(
     semi_hard: bool = False,
     normalize: bool = True,
     negatives: Negatives = "both_views",
+    reduction: Reduction = "mean",
+    without_candidate: WithoutCandidate = "skip",
 ) -> Float[Tensor, ""]:
     """Mean over anchors of -log sigmoid(s+/t) - mean over negatives of log sigmoid(-s-/t).
 
-    The paper leaves the reduction over negatives open; the mean keeps one positive and 2(m - 1)
-    negatives in balance. Distributed, it behaves as ``nt_xent`` does.
+    The paper leaves the reduction over negatives open: the mean keeps one positive and 2(m - 1)
+    negatives in balance, the sum does not. Distributed, it behaves as ``nt_xent`` does.
 
     Args:
         z_a: projections of the first views.
         z_b: projections of the second views.
         temperature: divides the similarities.
         semi_hard: keep one negative an anchor, the most similar of those less similar than the
-            positive; an anchor without one counts as zero.
+            positive.
         normalize: l2-normalise rows first.
         negatives: of both views, or of the other view only (Table 4).
+        reduction: mean or sum over an anchor's negatives; semi-hard, there is one.
+        without_candidate: what a semi-hard anchor without an admissible negative does: ``skip``
+            counts it as zero, ``easiest`` takes its least similar negative.
 
     Raises ValueError for a temperature that is not positive.
     """
@@ -46,8 +53,9 @@ def nt_logistic(
         positive = functional.softplus(-pairs.positive / temperature)
         if not semi_hard:
             each = functional.softplus(pairs.candidates / temperature)
-            return positive + mean_over_negatives(each, pairs)
-        negative, found = hardest(pairs, pairs.candidates < pairs.positive[:, None])
+            return positive + over_negatives(each, pairs, reduction)
+        easier = pairs.candidates < pairs.positive[:, None]
+        negative, found = hardest(pairs, easier, without_candidate)
         whole = positive + functional.softplus(negative / temperature)
         return torch.where(found, whole, 0)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from simclr_lab.contrastive.gather import all_gather, rank
-from simclr_lab.contrastive.losses.pairs import Negatives, prepared
+from simclr_lab.contrastive.losses.pairs import Negatives, in_full, prepared
 
 
 def nt_xent(
@@ -38,9 +38,7 @@ def nt_xent(
     """
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}; allowed: greater than 0")
-    a, b = (prepared(z, normalize) for z in (z_a, z_b))
-    all_a, all_b = all_gather(a), all_gather(b)
-    own = torch.arange(len(a), device=a.device) + rank() * len(a)
+    own = torch.arange(len(z_a), device=z_a.device) + rank() * len(z_a)
 
     def one_direction(anchor: Tensor, other: Tensor, same: Tensor) -> Tensor:
         logits = anchor @ other.T / temperature
@@ -50,4 +48,7 @@ def nt_xent(
             logits = torch.cat([logits, same_view.masked_fill(is_self, -torch.inf)], dim=1)
         return functional.cross_entropy(logits, own)
 
-    return (one_direction(a, all_b, all_a) + one_direction(b, all_a, all_b)) / 2
+    with in_full(z_a):
+        a, b = (prepared(z, normalize) for z in (z_a, z_b))
+        all_a, all_b = all_gather(a), all_gather(b)
+        return (one_direction(a, all_b, all_a) + one_direction(b, all_a, all_b)) / 2
