@@ -15,6 +15,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from benchmarks.lib.results import keep, machine, table
@@ -44,55 +45,58 @@ def main() -> None:
         seeds = f"0..{options.cells - 1}"
         command = simclr_lab("run", str(study), "--scale", "demo", "--seeds", seeds, *settings)
         watched = watch(command, home)
-        computed = _computed(home)
-    shares = {what: seconds / (SLOTS * watched.wall) for what, seconds in parts(watched).items()}
-    busy, spans = shares["training or evaluating"], _spans(watched)
-    mean = sum(end - begin for begin, end in spans) / len(spans)
-    spent = sum(watched.spent.values())
-    running = busy / (busy + shares["between cells"])
+        numbers = summary(watched) | {"computed_cpu_seconds": _computed(home)}
+    title = "Share of a study's time in which its slots train or evaluate"
+    about = (__doc__ or "").strip().partition("\n\n")[2]
+    keep("busy_share", title, [*_page(numbers), about], numbers, where)
+
+
+def summary(watched: Watched) -> dict[str, Any]:
+    """The shares of the slots' wall time, and of the command's processor time."""
+    seconds, spans = parts(watched), _spans(watched)
+    busy = seconds["training or evaluating"]
+    return {
+        "target": TARGET,
+        "share": busy / (SLOTS * watched.wall),
+        "share_while_running": busy / (busy + seconds["between cells"]),
+        "wall_seconds": watched.wall,
+        "cells": len(spans),
+        "mean_cell_seconds": busy / len(spans),
+        "slot_seconds": seconds,
+        "cpu_seconds_by_process": watched.spent,
+    }
+
+
+def _page(numbers: dict[str, Any]) -> list[str]:
+    share, wall, cells = numbers["share"], numbers["wall_seconds"], numbers["cells"]
+    once = wall * (1 - share / numbers["share_while_running"])
     verdict = (
-        f"{100 * busy:.1f}% of the slots' wall time is training or evaluation, with "
-        f"{len(spans)} cells of {mean:.0f} s on average; target: at least {100 * TARGET:.0f}%: "
-        f"{'met' if busy >= TARGET else 'MISSED'}.\n\n"
-        f"Of the time from the first cell's start to the last one's end, waiting for the last cell "
-        f"not counted: {100 * running:.1f}%. What is paid once a command is "
-        f"{watched.wall * (1 - busy / running):.0f} s here."
+        f"{100 * share:.1f}% of the slots' wall time is training or evaluation, with {cells} cells "
+        f"of {numbers['mean_cell_seconds']:.0f} s on average. Target: at least "
+        f"{100 * TARGET:.0f}%: {'met' if share >= TARGET else 'MISSED'}.\n\n"
+        f"Once cells run, {100 * numbers['share_while_running']:.1f}%: what lies between two cells "
+        f"of a slot is the rest. What is paid once a command takes {once:.0f} s of {wall:.0f} s."
     )
-    rows = [
-        (what, f"{share * watched.wall:.1f}", f"{100 * share:.1f}%")
-        for what, share in shares.items()
+    slots = [
+        (what, f"{seconds / SLOTS:.1f}", f"{100 * seconds / (SLOTS * wall):.1f}%")
+        for what, seconds in numbers["slot_seconds"].items()
     ]
+    spent = numbers["cpu_seconds_by_process"]
     processes = [
-        (who, f"{seconds:.1f}", f"{100 * seconds / spent:.1f}%")
-        for who, seconds in watched.spent.items()
+        (who, f"{seconds:.1f}", f"{100 * seconds / sum(spent.values()):.1f}%")
+        for who, seconds in spent.items()
     ]
-    note = (
-        f"Cells computed for {computed:.0f} s of processor time in the {mean * len(spans):.0f} s "
-        "of their spans, by their own clocks (the cheap accuracy of each epoch is not in them)."
+    computed = (
+        f"By their own clocks the cells computed for {numbers['computed_cpu_seconds']:.0f} s of "
+        f"processor time in the {cells * numbers['mean_cell_seconds']:.0f} s of their spans (the "
+        "cheap accuracy after each epoch is not on those clocks)."
     )
-    keep(
-        "busy_share",
-        "Share of a study's time in which its slots train or evaluate",
-        [
-            verdict,
-            table(("of the wall time of a slot", "seconds", "share"), rows),
-            table(("processor time of", "seconds", "share"), processes),
-            note,
-            (__doc__ or "").strip().partition("\n\n")[2],
-        ],
-        {
-            "target": TARGET,
-            "share": busy,
-            "share_while_running": running,
-            "wall_seconds": watched.wall,
-            "cells": len(spans),
-            "mean_cell_seconds": mean,
-            "computed_cpu_seconds": computed,
-            "shares": shares,
-            "cpu_seconds_by_process": watched.spent,
-        },
-        where,
-    )
+    return [
+        verdict,
+        table(("wall time of a slot", "seconds", "share"), slots),
+        table(("processor time of", "seconds", "share"), processes),
+        computed,
+    ]
 
 
 def parts(watched: Watched) -> dict[str, float]:

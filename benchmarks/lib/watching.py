@@ -67,13 +67,13 @@ def watch(command: Sequence[str], home: Path) -> Watched:
         cwd=ROOT,
         env=os.environ | {"SIMCLR_LAB_HOME": str(home)},
     )
-    meter = _Meter(process.pid)
+    meter, moments = _Meter(process.pid), []
     assert process.stdout is not None
-    moments = []
-    for line in process.stdout:
-        event = _EVENT.match(line)
-        told = event.groupdict() if event else {}
-        moments.append(Moment(line.rstrip(), time.monotonic() - began, meter.cpu(), **told))
+    with process.stdout as lines:
+        for line in lines:
+            event = _EVENT.match(line)
+            told = event.groupdict() if event else {}
+            moments.append(Moment(line.rstrip(), time.monotonic() - began, meter.cpu(), **told))
     code = process.wait()
     wall = time.monotonic() - began
     meter.stop()
