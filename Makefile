@@ -7,7 +7,7 @@ RESULTS := results
 export MLFLOW_DISABLE_TELEMETRY := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check bench-overhead clean
 
 setup: $(STAMP)
 
@@ -28,15 +28,21 @@ demo: $(STAMP)
 
 # Format, lint, types, layers and the fast tests.
 check: $(STAMP)
-	$(BIN)/ruff format --check platform analysis tests
-	$(BIN)/ruff check platform analysis tests
-	$(BIN)/mypy platform/simclr_lab analysis
+	$(BIN)/ruff format --check platform analysis benchmarks tests
+	$(BIN)/ruff check platform analysis benchmarks tests
+	$(BIN)/mypy platform/simclr_lab analysis benchmarks
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q -m "not slow and not ray"
 
 # Every test.
 test: $(STAMP)
 	$(BIN)/pytest -q
+
+# What the platform itself costs, on a quiet machine: about a quarter of an hour.
+bench-overhead: $(STAMP)
+	$(BIN)/simclr-lab data fetch cifar10
+	$(BIN)/python -m benchmarks.noop_study
+	$(BIN)/python -m benchmarks.busy_share
 
 clean:
 	rm -rf $(VENV) $(RESULTS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

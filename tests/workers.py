@@ -191,7 +191,8 @@ def cell_with_a_stop(
     from small import small_dataset
 
     from simclr_lab.training.events import CellEpoch
-    from simclr_lab.training.run_cell import CellRun, CellTask
+    from simclr_lab.training.run_cell import CellRun
+    from simclr_lab.training.task import CellTask
 
     asked: list[None] = []
 

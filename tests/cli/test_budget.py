@@ -10,7 +10,7 @@ from simclr_lab.cli.budget import Budget, Limits, WithinBudget
 from simclr_lab.recipes import named_recipe
 from simclr_lab.training.capacity import Capacity
 from simclr_lab.training.events import CellEnded, CellEpoch, CellStarted, CellStopped
-from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.task import CellTask
 from simclr_lab.tuning.searcher import CellSearcher
 from simclr_lab.tuning.source import Exhausted, Wait
 from simclr_lab.tuning.trial import END, EVENT

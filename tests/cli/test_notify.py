@@ -29,7 +29,7 @@ from simclr_lab.training.events import (
     CellStopped,
     FailureKind,
 )
-from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.task import CellTask
 
 NOTED = """
 import json, os, sys

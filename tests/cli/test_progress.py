@@ -20,7 +20,7 @@ from simclr_lab.training.events import (
     CellStarted,
     CellStopped,
 )
-from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.task import CellTask
 
 METRIC = "linear/test_top1"
 

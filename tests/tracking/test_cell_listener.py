@@ -12,7 +12,7 @@ from simclr_lab.training.events import (
     CellStopped,
     FailureKind,
 )
-from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.task import CellTask
 
 REPORTS = [EpochReport(e, 10 * e, 1000 + e, {"train/loss": 1.0 / e}) for e in (1, 2, 3)]
 

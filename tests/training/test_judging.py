@@ -14,7 +14,8 @@ from simclr_lab.training import judging
 from simclr_lab.training.build import build_model
 from simclr_lab.training.events import CellEnded
 from simclr_lab.training.judging import build_judge, transfer_target
-from simclr_lab.training.run_cell import CellRun, CellTask
+from simclr_lab.training.run_cell import CellRun
+from simclr_lab.training.task import CellTask
 
 MORE = [
     "ridge",

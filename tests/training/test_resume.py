@@ -12,7 +12,8 @@ from simclr_lab.cell import Outcome
 from simclr_lab.recipe import Recipe
 from simclr_lab.training.events import CellEnded, CellEpoch, CellStarted
 from simclr_lab.training.loop import Pretraining
-from simclr_lab.training.run_cell import CellRun, CellTask
+from simclr_lab.training.run_cell import CellRun
+from simclr_lab.training.task import CellTask
 
 
 def run_of(recipe: Recipe, seed: int = 0) -> Pretraining:

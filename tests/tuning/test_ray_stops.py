@@ -30,8 +30,8 @@ from simclr_lab.training.events import (
     CellStopped,
     EndEvent,
 )
-from simclr_lab.training.run_cell import CellTask
 from simclr_lab.training.shared_data import share
+from simclr_lab.training.task import CellTask
 from simclr_lab.training.trainer import run_on_workers
 from simclr_lab.tuning.plan import Action, PlannedCell
 from simclr_lab.tuning.reaper import leaked_groups, reap

@@ -12,7 +12,7 @@ from simclr_lab.cli.machine import JsonLines, finite
 from simclr_lab.cli.notify import Notifier, Status
 from simclr_lab.cli.progress import StudyProgress
 from simclr_lab.training.events import CellEvent, CellFailed
-from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.task import CellTask
 
 
 @dataclass

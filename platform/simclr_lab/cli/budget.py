@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from simclr_lab.training.events import CellEvent, CellStarted, EndEvent
-from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.task import CellTask
 from simclr_lab.tuning.plan import PlannedCell
 from simclr_lab.tuning.source import CellSource, Exhausted, Wait
 

@@ -161,9 +161,11 @@ class Launch:
     def _proposed(self, place: StudyCell) -> None:
         if place.key not in self._places:
             self._places[place.key] = place
-            self._tracker.open_study(replace(self.record, cells=tuple(self._places.values())))
+            self._tracker.add_cell(self.record, place, len(self._places))
 
     def _flush(self) -> None:
+        if len(self._places) > len(self.record.cells):  # the whole list once, not once a proposal
+            self._tracker.open_study(replace(self.record, cells=tuple(self._places.values())))
         if not self._tracker.close(FLUSH_SECONDS):
             leave(
                 Exit.UNFIT,

@@ -14,7 +14,7 @@ from simclr_lab.training.events import (
     CellFailed,
     CellStarted,
 )
-from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.task import CellTask
 
 
 @dataclass

@@ -18,7 +18,7 @@ from simclr_lab.training.events import (
     CellStarted,
     CellStopped,
 )
-from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.task import CellTask
 
 FOLLOWED = ("linear/test_top1", "linear/val_top1", "ridge/val_top1", "train/loss")
 """The metrics that a person follows, the one that says most first."""

@@ -14,7 +14,7 @@ from simclr_lab.training.events import (
     CellStarted,
     CellStopped,
 )
-from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.task import CellTask
 
 
 @dataclass

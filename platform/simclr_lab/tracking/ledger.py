@@ -25,6 +25,7 @@ from simclr_lab.tracking.unfit import LedgerUnavailable, LedgerUnreadable
 __all__ = ["Ledger", "LedgerUnavailable", "LedgerUnreadable"]
 
 _PROBE_SECONDS = 5.0
+_KNOWN_TAGS = tuple(value for name, value in vars(schema).items() if name.startswith("TAG_"))
 
 
 class Ledger:
@@ -109,12 +110,11 @@ class Ledger:
         return used
 
     def _cell_runs(self, keys: Sequence[str] | None) -> Iterator[Run]:
-        kind = {schema.TAG_KIND: schema.KIND_CELL}
         if keys is None:
-            yield from self._search(kind)
+            yield from self._search({schema.TAG_KIND: schema.KIND_CELL})
             return
-        for key in dict.fromkeys(keys):
-            yield from self._search(kind | {schema.TAG_KEY: key})
+        for key in dict.fromkeys(keys):  # only cells have a key: one tag is enough to ask
+            yield from self._search({schema.TAG_KEY: key})
 
     def _search(
         self, filters: Mapping[str, str], experiments: Sequence[str] | None = None
@@ -146,7 +146,7 @@ class Ledger:
             scale=tags[schema.TAG_SCALE],
             kind=tags[schema.TAG_STUDY_KIND],
             metric=tags[schema.TAG_METRIC],
-            cells=tuple(read_cells(self.client, run.info.run_id)),
+            cells=tuple(read_cells(self.client, run)),
             definition=self.text(run.info.run_id, schema.ARTIFACT_STUDY),
             launches={n.removeprefix(prefix): v for n, v in tags.items() if n.startswith(prefix)},
         )
@@ -313,8 +313,7 @@ def param_value(name: str, text: str) -> Any:
 
 
 def _is_provenance(name: str) -> bool:
-    known = {value for key, value in vars(schema).items() if key.startswith("TAG_")}
-    return name.startswith(schema.PREFIX) and not any(name.startswith(tag) for tag in known)
+    return name.startswith(schema.PREFIX) and not name.startswith(_KNOWN_TAGS)
 
 
 def _integer(text: str | None) -> int | None:

@@ -1,17 +1,20 @@
 """How records become MLflow runs: find or create, params, tags, statuses, artifacts. Synchronous.
 
 One experiment per scale; one run per attempt of a cell, with no study on it; one parent run per
-study and scale whose artifact ``cells.json`` joins them.
+study and scale whose artifact ``cells.json`` joins them, with tags for cells added since.
 """
 
 import json
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
 from simclr_lab.cell import CellRecord, EpochReport, State, StudyCell, StudyRecord
@@ -53,6 +56,8 @@ class MlflowRuns:
         self._experiments: dict[str, str] = {}
         self._runs: dict[tuple[str, int], str] = {}
         self._current: dict[str, str] = {}
+        self._told: dict[str, dict[str, str]] = {}
+        self._studies: dict[tuple[str, str], str] = {}
 
     def experiment(self, scale: str) -> str:
         """The scale's experiment; a local ledger's artifacts get an absolute folder."""
@@ -86,37 +91,52 @@ class MlflowRuns:
 
     def start(self, record: CellRecord) -> str:
         """The cell's run, created if it is new, marked running."""
+        known = (record.key, record.attempt) in self._runs
         run_id = self._current[record.key] = self.run_of(record)
-        self.tag(run_id, cell_tags(record))
-        self.client.update_run(run_id, status=_STATUS[record.state])
+        tags, running = cell_tags(record), record.state is State.RUNNING
+        if known or not running or run_id not in self._told:  # a new run says all of it already
+            self.tag(run_id, tags)
+            self.client.update_run(run_id, status=_STATUS[record.state])
+        self._told[run_id] = tags
         return run_id
 
     def run_of(self, record: CellRecord) -> str:
         """The run of a cell's attempt, found or created."""
         place = record.key, record.attempt
         if place not in self._runs:
-            run = self.find(
-                {
-                    schema.TAG_KIND: schema.KIND_CELL,
-                    schema.TAG_KEY: record.key,
-                    schema.TAG_ATTEMPT: str(record.attempt),
-                }
-            )
-            run_id = self._runs[place] = run.info.run_id if run else self._create(record)
-            if self._diff:
-                self.client.log_text(run_id, self._diff, schema.ARTIFACT_DIFF)
+            run = self._find_cell(*place) or self._create(record)
+            self._describe(run, record)
+            self._runs[place] = run.info.run_id
         return self._runs[place]
 
-    def _create(self, record: CellRecord) -> str:
-        name = f"{record.key[:8]} seed {record.seed}"
+    def _find_cell(self, key: str, attempt: int) -> Run | None:
+        """The newest run of a cell's attempt. Only cells have a key: one tag is enough to ask."""
+        for run in self.search({schema.TAG_KEY: key}):
+            if int(run.data.tags.get(schema.TAG_ATTEMPT, 0)) == attempt:
+                return run
+        return None
+
+    def _create(self, record: CellRecord) -> Run:
+        tags = cell_tags(record)
         run = self.client.create_run(
-            self.experiment(record.scale), tags=cell_tags(record), run_name=name
+            self.experiment(record.scale),
+            tags={name: value[:MAX_TAG] for name, value in tags.items()},
+            run_name=f"{record.key[:8]} seed {record.seed}",
         )
-        run_id = str(run.info.run_id)
-        params = [Param(name, param_text(value)) for name, value in record.recipe.items()]
-        self.client.log_batch(run_id, params=params)
-        self.client.log_dict(run_id, dict(record.recipe), schema.ARTIFACT_RECIPE)
-        return run_id
+        self._told[run.info.run_id] = tags
+        return run
+
+    def _describe(self, run: Run, record: CellRecord) -> None:
+        """The recipe and the diff; also of a run whose creation was cut short before its params."""
+        run_id, place = run.info.run_id, run.info.artifact_uri
+        artifacts = get_artifact_repository(place, tracking_uri=self.tracking_uri)
+        missing = record.recipe.keys() - run.data.params.keys()
+        if missing:
+            params = [Param(n, param_text(v)) for n, v in record.recipe.items() if n in missing]
+            _log_text(artifacts, json.dumps(dict(record.recipe), indent=2), schema.ARTIFACT_RECIPE)
+            self.client.log_batch(run_id, params=params)
+        if self._diff:
+            _log_text(artifacts, self._diff, schema.ARTIFACT_DIFF)
 
     def report(self, key: str, reports: Iterable[EpochReport]) -> None:
         """Add metrics; the same report again adds nothing (one row per key, step, value, time)."""
@@ -160,7 +180,9 @@ class MlflowRuns:
         run_id = self.run_of(record)
         if record.failure:
             self.client.log_text(run_id, record.failure, schema.ARTIFACT_FAILURE)
-        self.tag(run_id, cell_tags(record))
+        told = self._told.pop(run_id, {})
+        tags = {n: v for n, v in cell_tags(record).items() if told.get(n) != v}
+        self.tag(run_id, tags)
         self.client.set_terminated(run_id, status=_STATUS[record.state])
         if record.state is State.FINISHED and record.attempt and record.replay_of is None:
             self._supersede_before(record, run_id)
@@ -191,8 +213,8 @@ class MlflowRuns:
             )
             earlier: dict[str, StudyCell] = {}
         else:
-            earlier = {cell.key: cell for cell in read_cells(self.client, run.info.run_id)}
-        run_id = str(run.info.run_id)
+            earlier = {cell.key: cell for cell in read_cells(self.client, run)}
+        run_id = self._studies[study.study, study.scale] = str(run.info.run_id)
         cells = earlier | {cell.key: cell for cell in study.cells}
         self.client.log_dict(
             run_id, {"cells": [vars(cell) for cell in cells.values()]}, schema.ARTIFACT_CELLS
@@ -206,16 +228,44 @@ class MlflowRuns:
         self.client.set_terminated(run_id, status="FINISHED")
         return run_id
 
+    def add_cell(self, study: StudyRecord, cell: StudyCell, number: int) -> None:
+        """One more cell of an open study, its ``number``-th, beside the list that was written.
+
+        The list is not written anew for it: proposals of a long sweep would cost ever more.
+        """
+        text = json.dumps([number, cell.arm, cell.seed, cell.role])
+        run_id = self._studies.get((study.study, study.scale))
+        if run_id is None or len(text) > MAX_TAG:
+            self.open_study(replace(study, cells=(cell,)))
+        else:
+            self.tag(run_id, {f"{schema.TAG_CELL}{cell.key}": text})
+
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags, cut at what the ledger holds."""
         items = [RunTag(name, value[:MAX_TAG]) for name, value in tags.items()]
-        self.client.log_batch(run_id, tags=items)
+        if items:
+            self.client.log_batch(run_id, tags=items)
 
 
-def read_cells(client: MlflowClient, run_id: str) -> list[StudyCell]:
-    """The cells in a parent run's artifact."""
-    content = json.loads(read_text(client, run_id, schema.ARTIFACT_CELLS))
-    return [StudyCell(**cell) for cell in content["cells"]]
+def read_cells(client: MlflowClient, run: Run) -> list[StudyCell]:
+    """The cells of a parent run: those in its artifact, then those added since, in their order."""
+    content = json.loads(read_text(client, run.info.run_id, schema.ARTIFACT_CELLS))
+    listed = [StudyCell(**cell) for cell in content["cells"]]
+    known, added = {cell.key for cell in listed}, []
+    for name, text in run.data.tags.items():
+        key = name.removeprefix(schema.TAG_CELL)
+        if key != name and key not in known:
+            number, *place = json.loads(text)
+            added.append((number, StudyCell(key, *place)))
+    return listed + [cell for _, cell in sorted(added, key=lambda each: each[0])]
+
+
+def _log_text(artifacts: ArtifactRepository, text: str, name: str) -> None:
+    """A text artifact, without asking the ledger again where the run's artifacts are."""
+    with tempfile.TemporaryDirectory(prefix="simclr-text-") as folder:
+        path = Path(folder) / name
+        path.write_text(text, encoding="utf-8")
+        artifacts.log_artifact(str(path))
 
 
 def read_text(client: MlflowClient, run_id: str, artifact: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mlflow.exceptions import MlflowException
 
-from simclr_lab.cell import CellRecord, EpochReport, StudyRecord
+from simclr_lab.cell import CellRecord, EpochReport, StudyCell, StudyRecord
 from simclr_lab.tracking.arrays import Arrays
 from simclr_lab.tracking.mlflow_runs import MlflowRuns, launch_tag
 
@@ -46,6 +46,10 @@ class MlflowTracker:
     def open_study(self, study: StudyRecord) -> None:
         """Find or create the study's parent run and add the cells to its list."""
         self._put(f"study {study.study}", lambda: self.runs.open_study(study, self._launch))
+
+    def add_cell(self, study: StudyRecord, cell: StudyCell, number: int) -> None:
+        """Add one cell to an open study's list, as its ``number``-th."""
+        self._put(f"cell {cell.key}", lambda: self.runs.add_cell(study, cell, number))
 
     def start(self, record: CellRecord) -> None:
         """Find or create the run of the record's key."""

@@ -26,6 +26,7 @@ TAG_STUDY = f"{PREFIX}study"
 TAG_STUDY_KIND = f"{PREFIX}study_kind"
 TAG_METRIC = f"{PREFIX}metric"
 TAG_LAUNCH = f"{PREFIX}launch."  # + timestamp -> command, host, pid
+TAG_CELL = f"{PREFIX}cell."  # + key -> number, arm, seed, role: what cells.json does not list yet
 TAG_SUPERSEDED_BY = f"{PREFIX}superseded_by"
 TAG_REPLAY_OF = f"{PREFIX}replay_of"
 TAG_VERDICT = f"{PREFIX}verdict"  # of a replay: identical, within, different

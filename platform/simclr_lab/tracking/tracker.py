@@ -1,9 +1,9 @@
 """What the driver of a study says to the ledger. No call blocks; what is said twice counts once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from simclr_lab.cell import CellRecord, EpochReport, StudyRecord
+from simclr_lab.cell import CellRecord, EpochReport, StudyCell, StudyRecord
 from simclr_lab.tracking.arrays import Arrays
 
 
@@ -12,6 +12,10 @@ class Tracker(Protocol):
 
     def open_study(self, study: StudyRecord) -> None:
         """Find or create the study's parent run and add the cells to its list."""
+        ...
+
+    def add_cell(self, study: StudyRecord, cell: StudyCell, number: int) -> None:
+        """Add one cell to an open study's list, as its ``number``-th."""
         ...
 
     def start(self, record: CellRecord) -> None:
@@ -56,6 +60,10 @@ class MemoryTracker:
     def open_study(self, study: StudyRecord) -> None:
         """Keep the study."""
         self.studies.append(study)
+
+    def add_cell(self, study: StudyRecord, cell: StudyCell, number: int) -> None:
+        """Keep the study with this cell."""
+        self.studies.append(replace(study, cells=(cell,)))
 
     def start(self, record: CellRecord) -> None:
         """Keep the record."""

@@ -16,6 +16,11 @@ def attempt_folder(storage: Path, key: str, attempt: int) -> Path:
     return storage / "cells" / key / str(attempt)
 
 
+def stop_file(storage: Path, key: str) -> Path:
+    """While it is there, a group leaves at the end of its epoch; every node reaches it."""
+    return storage / "scratch" / f"{key}.stop"
+
+
 def attempts(storage: Path, key: str) -> list[int]:
     """The attempts of a cell that have a folder, in order."""
     folder = storage / "cells" / key

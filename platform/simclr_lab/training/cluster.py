@@ -23,6 +23,7 @@ _QUIET = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "86400",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the study here, not inside Tune
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # snapshots of all trials grow; nothing restores from them
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # reasons are in the ledger
     "TUNE_RESULT_BUFFER_LENGTH": "1",
     "RAY_AIR_NEW_OUTPUT": "1",

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from simclr_lab.data.splits import pretraining_indices
 from simclr_lab.evaluation.measured import Measured
 from simclr_lab.evaluation.protocols import READS_TEST, evaluate
 from simclr_lab.identity import evaluation_key
-from simclr_lab.recipe import Recipe
 from simclr_lab.training.checkpoint import (
     CellStore,
     history_from_plain,
@@ -29,17 +27,7 @@ from simclr_lab.training.checks import epoch_diagnostics, final_checks
 from simclr_lab.training.events import CellEnded, CellEpoch, CellEvent, CellStarted
 from simclr_lab.training.judging import build_judge, labelled_splits, shared_tensor
 from simclr_lab.training.loop import EpochMetrics, Pretraining
-
-
-@dataclass(frozen=True)
-class CellTask:
-    """What a worker needs to know of a cell; plain data that travels to it."""
-
-    key: str
-    recipe: Recipe
-    seed: int
-    storage: str
-    attempt: int = 0
+from simclr_lab.training.task import CellTask
 
 
 class CellRun:

@@ -15,9 +15,10 @@ from ray.util import remove_placement_group
 from ray.util.placement_group import PlacementGroup
 from ray.util.queue import Queue
 
+from simclr_lab.training.attempts import stop_file
 from simclr_lab.training.capacity import Seat
 from simclr_lab.training.events import CellEvent, EndEvent
-from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.task import CellTask
 from simclr_lab.training.worker import run_rank
 
 GRACE_SECONDS = 60.0
@@ -25,11 +26,6 @@ GRACE_SECONDS = 60.0
 
 _KILL_SECONDS = 30.0
 _POLL_SECONDS = 0.5
-
-
-def stop_file(storage: Path, key: str) -> Path:
-    """While it is there, a group leaves at the end of its epoch; every node reaches it."""
-    return storage / "scratch" / f"{key}.stop"
 
 
 class GroupStuck(RuntimeError):  # noqa: N818 - reads as what it says

@@ -9,8 +9,9 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.queue import Queue
 
 from simclr_lab.training.events import CellEvent
-from simclr_lab.training.run_cell import CellRun, CellTask
+from simclr_lab.training.run_cell import CellRun
 from simclr_lab.training.shared_data import receive
+from simclr_lab.training.task import CellTask
 
 
 def use_threads(threads: int) -> None:

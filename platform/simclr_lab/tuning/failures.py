@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import torch
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
+from ray.exceptions import NodeDiedError, RayActorError
 
 from simclr_lab.training.events import FailureKind
 
@@ -15,8 +14,10 @@ def kind_of(error: BaseException) -> FailureKind:
     """The kind of an exception; a failed group is what the first of its workers was."""
     for one in _causes(error):
         text = str(one).lower()
-        if isinstance(one, MemoryError | torch.OutOfMemoryError | OutOfMemoryError) or (
-            isinstance(one, RuntimeError) and any(words in text for words in _ALLOCATION)
+        if (
+            isinstance(one, MemoryError)
+            or type(one).__name__ == "OutOfMemoryError"
+            or (isinstance(one, RuntimeError) and any(words in text for words in _ALLOCATION))
         ):
             return FailureKind.OUT_OF_MEMORY
         if isinstance(one, RayActorError | NodeDiedError):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from ray import tune
 
 from simclr_lab.training.events import CellEvent, CellFailed, FailureKind
-from simclr_lab.training.run_cell import CellTask
+from simclr_lab.training.task import CellTask
 from simclr_lab.tuning.failures import KernelKills, kind_of
 from simclr_lab.tuning.searcher import CellSearcher
 from simclr_lab.tuning.trial import END, EVENT, last_lines

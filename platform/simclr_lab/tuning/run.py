@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 
 from simclr_lab.data.sources import Dataset
 from simclr_lab.training.cluster import capacity
@@ -20,6 +21,17 @@ from simclr_lab.tuning.watchdog import Watchdog, patience
 
 PROCESS_RETRIES = 2
 """A cell whose process was lost goes on from its checkpoint in a new one, this many times."""
+
+
+class AsTheyCome(FIFOScheduler):  # type: ignore[misc]
+    """Chooses no trial: Tune then starts the pending ones by itself, in their order.
+
+    Tune's own choice looks through every trial of the study at every step, ended ones too.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None; there is never more pending than can be started."""
+        return
 
 
 def run_cells(
@@ -52,6 +64,7 @@ def run_cells(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
+            scheduler=AsTheyCome(),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),

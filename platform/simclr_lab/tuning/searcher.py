@@ -10,9 +10,9 @@ from ray.tune import Stopper
 from ray.tune.search import Searcher
 
 from simclr_lab.cell import State
+from simclr_lab.training.attempts import stop_file
 from simclr_lab.training.capacity import Capacity, Seat
 from simclr_lab.training.events import CellEvent, CellFailed, CellStopped, EndEvent, FailureKind
-from simclr_lab.training.trainer import stop_file
 from simclr_lab.tuning.plan import PlannedCell
 from simclr_lab.tuning.source import CellSource, Exhausted, Wait
 from simclr_lab.tuning.trial import END, EVENT, trial_config

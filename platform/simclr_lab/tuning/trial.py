@@ -14,9 +14,7 @@ from ray import tune
 
 from simclr_lab.training.capacity import Seat
 from simclr_lab.training.events import CellEvent, CellFailed, EndEvent, FailureKind
-from simclr_lab.training.run_cell import CellTask
-from simclr_lab.training.trainer import run_on_workers
-from simclr_lab.training.worker import run_alone
+from simclr_lab.training.task import CellTask
 from simclr_lab.tuning.failures import kind_of
 from simclr_lab.tuning.plan import PlannedCell
 
@@ -89,7 +87,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
         self.events: Generator[CellEvent, None, None] = (
             run_alone(task, self.shared, seat.threads)
             if workers == 1
-            else run_on_workers(task, self.shared, workers=workers, seat=seat)
+            else run_on_workers(task, self.shared, workers, seat)
         )
 
     def step(self) -> dict[str, Any]:
@@ -119,6 +117,24 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
             return False
         grown = _private_bytes() - self.bytes_after_first
         return self.failed or self.cells > MAX_CELLS or grown > MAX_GROWTH_BYTES
+
+
+def run_alone(
+    task: CellTask, shared: dict[str, Any], threads: int
+) -> Generator[CellEvent, None, None]:
+    """A cell on one worker. Imported when there is one: the driver needs nothing of training."""
+    from simclr_lab.training import worker
+
+    return worker.run_alone(task, shared, threads)
+
+
+def run_on_workers(
+    task: CellTask, shared: dict[str, Any], workers: int, seat: Seat
+) -> Generator[CellEvent, None, None]:
+    """A cell on several workers."""
+    from simclr_lab.training import trainer
+
+    return trainer.run_on_workers(task, shared, workers=workers, seat=seat)
 
 
 def last_lines(text: str) -> str:

@@ -1,0 +1,1 @@
+"""One file per claim about what the platform costs; each prints ratios and shares."""

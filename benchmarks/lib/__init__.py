@@ -1,0 +1,1 @@
+"""What benchmarks share: watching a command, and keeping what was measured."""
