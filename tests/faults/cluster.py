@@ -21,7 +21,7 @@ from ray_commands import ROOT
 from simclr_lab.training.cluster import SLOT
 
 HOOKS = Path(__file__).parent / "hooks"
-WORKING = ("CellTrial", "RayTrainWorker", "TrainController", "SyncActor")
+WORKING = ("Trainable", "RayTrainWorker", "TrainController")
 """Names in the titles of processes that compute a cell or steer one."""
 
 _SETTINGS = {

@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 import psutil
 from faults.cluster import WORKING, TwoNodes
+from mlflow.entities import Run
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from ray_commands import ROOT, metrics, no_duplicate_rows
@@ -133,6 +134,10 @@ class Lab:
         for each in self.commands:
             if each.process.poll() is None:
                 each.kill()
+
+    def cell_runs(self) -> list[Run]:
+        """Every run of a cell, whatever its state."""
+        return list(self.ledger.runs_client.search({schema.TAG_KIND: schema.KIND_CELL}))
 
     def assert_sound(self, reference: "Lab", *, keys: Iterable[str] | None = None) -> None:
         """Every record once, finished, whole, equal to the undisturbed one; nothing left over."""

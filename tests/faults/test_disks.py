@@ -59,7 +59,7 @@ def test_the_newest_checkpoint_is_corrupted(
     command = lab.start(alone(lab.folder))
     command.wait_for("reported", 2)
     command.kill()
-    gone(lambda: lab.working("CellTrial"))
+    gone(lambda: lab.working("Trainable"))
     checkpoints = list((lab.home / "storage" / "cells").glob("*/0/*.pt"))
     assert checkpoints
     for path in checkpoints:

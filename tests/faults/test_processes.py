@@ -26,7 +26,7 @@ def test_the_driver_is_killed(
     command.wait_for("started")
     some_time(moments, 2.0)
     command.kill()
-    gone(lambda: lab.working("CellTrial"))
+    gone(lambda: lab.working("Trainable"))
     lab.until_done(alone(lab.folder))
     took("alone")
     lab.assert_sound(undisturbed.lab)
@@ -54,7 +54,9 @@ def test_a_trial_is_killed(
     command = lab.start(alone(lab.folder))
     command.wait_for("started")
     some_time(moments, 1.5)
-    for process in lab.working("CellTrial"):
+    trials = lab.working("Trainable")
+    assert trials
+    for process in trials:
         process.kill()
     code, output = command.finish()
     assert code == 0, output
@@ -84,7 +86,7 @@ def test_the_driver_of_a_sweep_is_killed(
     command = lab.start(sweep(lab.folder))
     command.wait_for("reported", moments.randint(1, 4))
     command.kill()
-    gone(lambda: lab.working("CellTrial"))
+    gone(lambda: lab.working("Trainable"))
     lab.until_done(sweep(lab.folder))
     took("search")
     trials, cells = optuna_trials(lab.home), lab.ledger.cells()

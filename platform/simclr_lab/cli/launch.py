@@ -14,6 +14,7 @@ from simclr_lab.tracking.home import storage
 from simclr_lab.tracking.lease import Lease
 from simclr_lab.tracking.ledger import Ledger
 from simclr_lab.tracking.mlflow_tracker import MlflowTracker
+from simclr_lab.tracking.probing import answers
 from simclr_lab.tracking.provenance import git_diff, provenance
 from simclr_lab.training.cluster import connect, disconnect, slots
 from simclr_lab.tuning.listening import CellListener
@@ -108,8 +109,8 @@ class Launch:
         """What a source asks of the outside world."""
         return Surroundings(
             lease=lambda key: Lease(f"cell-{key}"),
-            known=self.ledger.cells,
-            may_start=self._tracker.available,
+            known=self.ledger.cells_patiently,
+            may_start=lambda: self._tracker.available() and answers(self.ledger.tracking_uri),
             reused=self._reused,
             proposed=self._proposed,
         )

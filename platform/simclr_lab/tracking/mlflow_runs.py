@@ -55,6 +55,7 @@ class MlflowRuns:
         self._experiments: dict[str, str] = {}
         self._runs: dict[tuple[str, int], str] = {}
         self._current: dict[str, str] = {}
+        self._told: dict[str, set[tuple[str, int, str]]] = {}
 
     def experiment(self, scale: str) -> str:
         """The scale's experiment; a local ledger's artifacts get an absolute folder."""
@@ -105,6 +106,8 @@ class MlflowRuns:
                 }
             )
             run_id = self._runs[place] = run.info.run_id if run else self._create(record)
+            if run is not None:
+                self._told[run_id] = self._rows(run)
             if self._diff:
                 self.client.log_text(run_id, self._diff, schema.ARTIFACT_DIFF)
         return self._runs[place]
@@ -120,11 +123,25 @@ class MlflowRuns:
         self.client.log_dict(run_id, dict(record.recipe), schema.ARTIFACT_RECIPE)
         return run_id
 
+    def _rows(self, run: Run) -> set[tuple[str, int, str]]:
+        """(metric, step, value) of everything that a run of an earlier launch holds."""
+        return {
+            (name, row.step, repr(row.value))
+            for name in run.data.metrics
+            for row in self.client.get_metric_history(run.info.run_id, name)
+        }
+
     def report(self, key: str, reports: Iterable[EpochReport]) -> None:
-        """Add metrics; the same report again adds nothing (one row per key, step, value, time)."""
+        """Add metrics; the same report again adds nothing (one row per key, step, value, time).
+
+        An epoch that was computed again, because its checkpoint was lost, has another time and
+        other costs; it adds nothing either, since it measured what the run already holds.
+        """
+        told = self._told.get(self._current[key], set())
         metrics = [
             Metric(name, value, report.timestamp_ms, report.step)
             for report in reports
+            if not _repeats(report, told)
             for name, value in report.metrics.items()
         ]
         self._log(key, metrics)
@@ -212,6 +229,16 @@ class MlflowRuns:
         """Set tags, cut at what the ledger holds."""
         items = [RunTag(name, value[:MAX_TAG]) for name, value in tags.items()]
         self.client.log_batch(run_id, tags=items)
+
+
+def _repeats(report: EpochReport, told: set[tuple[str, int, str]]) -> bool:
+    """Whether all that a report measured, its costs aside, was told before."""
+    measured = {
+        (name, report.step, repr(float(value)))
+        for name, value in report.metrics.items()
+        if not name.startswith(schema.COST_PREFIX)
+    }
+    return bool(measured) and measured <= told
 
 
 def read_cells(client: MlflowClient, run_id: str) -> list[StudyCell]:
