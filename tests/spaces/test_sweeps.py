@@ -129,13 +129,17 @@ def test_first_points_may_be_partial_and_follow_the_scales_space(tmp_path: Path)
 
 
 @pytest.mark.parametrize("depth", sorted(BLOCKS))
-@pytest.mark.parametrize("stem", ["imagenet", "cifar", "stride2"])
-def test_costs_are_what_the_layers_multiply(depth: int, stem: str) -> None:
+@pytest.mark.parametrize(
+    ("stem", "loss"),
+    [("imagenet", "nt_xent"), ("cifar", "nt_xent"), ("stride2", "cross_entropy")],
+)
+def test_costs_are_what_the_layers_multiply(depth: int, stem: str, loss: str) -> None:
     """The twin: run the model and count at every convolution and dense layer."""
     recipe = Recipe().with_fields(
         {
             "encoder.depth": depth,
             "encoder.stem": stem,
+            "loss.name": loss,
             "encoder.channels": 8,
             "data.image_size": 18,
             "data.pretrain_images": 100,

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tracking_records import FINISHED, KEY, record
@@ -21,7 +22,9 @@ from simclr_lab.tuning.plan import Action, Replicate, current, plan_cell
 CELLS = [
     StudyCell(KEY, "loss.temperature=0.1", 0),
     StudyCell("e" * 20, "loss.temperature=0.5", 0),
+    StudyCell("b" * 20, "loss.temperature=0.5", 7, "tuning"),
 ]
+ARRAYS = {"linear/test_predictions": np.arange(9, dtype=np.int16), "tsne/h": np.ones((2, 2))}
 STUDY = StudyRecord("temperature", "demo", "ablation", "linear/test_top1", tuple(CELLS), "x = 1\n")
 
 
@@ -30,6 +33,7 @@ def write(runs: MlflowRuns, cell: CellRecord, *accuracies: float, **end: object)
     for epoch, accuracy in enumerate(accuracies, start=1):
         metrics = {"linear/test_top1": accuracy, "train/loss": float("nan")}
         runs.report(cell.key, [EpochReport(epoch, 10 * epoch, 1_700_000_000_000 + epoch, metrics)])
+    runs.keep(cell.key, ARRAYS)
     runs.finish(replace(cell, **FINISHED | end))
 
 
@@ -78,6 +82,10 @@ def test_a_round_trip_gives_the_same_bytes(laptop: Ledger, home_of, tmp_path: Pa
     assert cluster.text(failed.run_id, schema.ARTIFACT_FAILURE) == "a\nb"
     assert cluster.text(failed.run_id, schema.ARTIFACT_DIFF) == "+x = 1\n"
     assert cluster.studies() == laptop.studies()
+    arrays = cluster.arrays(KEY)
+    assert arrays.keys() == ARRAYS.keys()
+    assert all(np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS)
+    assert cluster.arrays("c" * 20) == {}  # it was never judged
 
 
 def test_the_same_snapshot_again_adds_nothing(laptop: Ledger, home_of, tmp_path: Path) -> None:

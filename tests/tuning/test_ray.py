@@ -90,3 +90,11 @@ def test_a_cell_on_two_workers_equals_it_on_one(tmp_path: Path) -> None:
     assert found[0].key == found[1].key
     for name in ("train/loss", "train/contrastive_entropy", "linear/val_top1"):
         assert found[0].metrics[name] == pytest.approx(found[1].metrics[name], rel=1e-6)
+
+
+def test_a_cell_that_no_slot_can_hold_is_refused_before_it_starts(tmp_path: Path) -> None:
+    path = study(tmp_path, temperatures="[0.1]")
+    code, output = run(command(path, "--seeds", "0", "--workers", "64"), tmp_path / "home")
+    assert code == 4, output
+    assert "asks for 64 workers, and the cluster has" in output
+    assert not (tmp_path / "home" / "storage" / "cells").exists()

@@ -154,11 +154,16 @@ def reserved() -> list[dict[str, Any]]:
 def group_processes() -> list[psutil.Process]:
     """Workers and controllers of Ray Train groups that this process's cluster runs."""
     names = ("RayTrainWorker", "TrainController")
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if any(name in " ".join(process.cmdline()) for name in names)
-    ]
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if any(name in title(child) for name in names)]
+
+
+def title(process: psutil.Process) -> str:
+    """What a process calls itself; nothing once it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def gone(look: Callable[[], list[Any]], seconds: float = 60.0) -> bool:

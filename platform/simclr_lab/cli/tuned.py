@@ -112,11 +112,11 @@ def show_tuned_plan(title: str, plan: TunedPlan, known: Mapping[str, CellRecord]
 
 
 def _arm_line(arm: TunedArm, seeds: int) -> str:
-    if arm.chosen is not None:
-        return f"{arm.label}: chose {assignment(arm.chosen)}; {counted(arm.reported)}"
     if arm.values is None:
         return f"{arm.label}: up to {arm.wanted} trials, then {_seeds(seeds)}"
     few = "" if len(arm.trials) == arm.wanted else f" (its space has {len(arm.trials)} cells)"
+    if arm.chosen is not None:
+        return f"{arm.label}: chose {assignment(arm.chosen)}{few}; {counted(arm.reported)}"
     return f"{arm.label}: trials {counted(arm.trials)}{few}, then {_seeds(seeds)}"
 
 

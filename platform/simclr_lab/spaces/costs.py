@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from simclr_lab.recipe import Recipe
+from simclr_lab.recipe import DATASET_CLASSES, Recipe
 
 BLOCKS = {
     18: (2, 2, 2, 2),
@@ -69,8 +69,10 @@ def _convolutions(recipe: Recipe) -> Iterator[int]:
 
 
 def _head(recipe: Recipe) -> int:
-    """Multiplications of the projection head for one image."""
+    """Multiplications of the projection head, or of the baseline's classifier, for one image."""
     depth, width = recipe.projection.depth, _feature_dim(recipe)
+    if recipe.supervised:
+        return width * DATASET_CLASSES[recipe.data.dataset]
     return (depth - 1) * width**2 + width * recipe.projection.out_dim if depth else 0
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from simclr_lab.cell import CellRecord, Outcome, State, StudyRecord
 from simclr_lab.spaces.tree import parse_assignment
 from simclr_lab.tracking import home, probing, schema
+from simclr_lab.tracking.arrays import unpack
 from simclr_lab.tracking.mlflow_runs import MlflowRuns, read_arrays, read_cells, read_text
 from simclr_lab.tracking.unfit import LedgerUnavailable, LedgerUnreadable
 
@@ -185,7 +186,11 @@ class Ledger:
 
     def arrays(self, key: str) -> dict[str, NDArray[Any]]:
         """``<protocol>/<name>`` -> array behind the cell's evaluations. KeyError if unknown."""
-        record = self.cells([key])[key]
+        packed = self.packed_arrays(self.cells([key])[key])
+        return unpack(packed) if packed is not None else {}
+
+    def packed_arrays(self, record: CellRecord) -> bytes | None:
+        """The same as the bytes of ``arrays.pack``; None where there are none."""
         assert record.run_id is not None
         return read_arrays(self.client, record.run_id)
 
@@ -198,10 +203,9 @@ class Ledger:
         with "tuning" the trials that chose the arms' nuisance fields.
 
         Columns: key, seed, arm, study, scale, state, outcome, reason, reason_kind, method_version,
-        data_digest,
-        world_size, threads, hardware, attempt, run_id, the recipe's dotted fields, the metrics. A
-        study's cell that has no record yet is a row with state ``missing`` and the fields in its
-        arm's name.
+        data_digest, world_size, threads, hardware, attempt, run_id, the recipe's dotted fields, the
+        metrics. A study's cell that has no record yet is a row with state ``missing`` and the
+        fields in its arm's name.
         """
         if study is None:
             records = [r for r in self.cells().values() if scale in (None, r.scale)]

@@ -11,15 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
-from numpy.typing import NDArray
 
 from simclr_lab.cell import CellRecord, EpochReport, State, StudyCell, StudyRecord
 from simclr_lab.tracking import schema
+from simclr_lab.tracking.arrays import Arrays, pack
 from simclr_lab.tracking.home import artifact_root
-from simclr_lab.tracking.tracker import Arrays
 
 _STATUS = {
     State.RUNNING: "RUNNING",
@@ -168,7 +166,7 @@ class MlflowRuns:
         """Arrays of a cell's evaluations, as one artifact."""
         with tempfile.TemporaryDirectory(prefix="simclr-arrays-") as folder:
             path = Path(folder) / schema.ARTIFACT_ARRAYS
-            np.savez_compressed(path, allow_pickle=False, **arrays)
+            path.write_bytes(pack(arrays))
             self.client.log_artifact(self._current[key], str(path))
 
     def finish(self, record: CellRecord) -> None:
@@ -255,15 +253,13 @@ def read_text(client: MlflowClient, run_id: str, artifact: str) -> str:
     return str(load_text(f"{run.info.artifact_uri}/{artifact}"))
 
 
-def read_arrays(client: MlflowClient, run_id: str) -> dict[str, NDArray[Any]]:
-    """The arrays in a cell's artifact; none where its evaluations left none."""
+def read_arrays(client: MlflowClient, run_id: str) -> bytes | None:
+    """The packed arrays of a cell's evaluations; None where they left none."""
     names = [artifact.path for artifact in client.list_artifacts(run_id)]
     if schema.ARTIFACT_ARRAYS not in names:
-        return {}
+        return None
     with tempfile.TemporaryDirectory(prefix="simclr-arrays-") as folder:
-        path = client.download_artifacts(run_id, schema.ARTIFACT_ARRAYS, folder)
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
+        return Path(client.download_artifacts(run_id, schema.ARTIFACT_ARRAYS, folder)).read_bytes()
 
 
 def cell_tags(record: CellRecord) -> dict[str, str]:

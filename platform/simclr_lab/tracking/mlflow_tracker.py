@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from mlflow.exceptions import MlflowException
 
 from simclr_lab.cell import CellRecord, EpochReport, StudyRecord
+from simclr_lab.tracking.arrays import Arrays
 from simclr_lab.tracking.mlflow_runs import MlflowRuns, launch_tag
-from simclr_lab.tracking.tracker import Arrays
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0

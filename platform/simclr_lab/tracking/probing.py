@@ -39,8 +39,10 @@ def probe(uri: str, *, write: bool = False) -> None:
 
 
 def _probe_writing(connection: sqlite3.Connection) -> None:
+    """A change that is taken back: opening a transaction alone is allowed on what is read-only."""
     try:
         connection.execute("begin immediate")
+        connection.execute("create table simclr_probe (x)")
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:  # busy: somebody else writes
             raise

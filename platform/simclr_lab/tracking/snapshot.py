@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from simclr_lab.cell import IMPORTED_FROM, CellRecord, Outcome, State, StudyCell, StudyRecord
 from simclr_lab.tracking import schema
+from simclr_lab.tracking.arrays import unpack
 from simclr_lab.tracking.lease import Lease, LeaseHeld
 from simclr_lab.tracking.ledger import Ledger
 
@@ -36,7 +37,9 @@ _ROW = pa.struct(
         ("value", pa.float64()),
     ]
 )
-_PLACE = pa.struct([("key", pa.string()), ("arm", pa.string()), ("seed", pa.int64())])
+_PLACE = pa.struct(
+    [("key", pa.string()), ("arm", pa.string()), ("seed", pa.int64()), ("role", pa.string())]
+)
 COLUMNS = pa.schema(
     [
         ("kind", pa.string()),
@@ -58,6 +61,7 @@ COLUMNS = pa.schema(
         ("evaluations", _TEXTS),
         ("tags", _TEXTS),
         ("artifacts", _TEXTS),
+        ("arrays", pa.binary()),  # packed, see arrays.pack
         ("history", pa.list_(_ROW)),
         ("study", pa.string()),
         ("study_kind", pa.string()),
@@ -148,6 +152,8 @@ def _import_cell(
             begun = replace(record, state=State.UNFINISHED, outcome=None, tags=incomplete)
             run_id = runs.start(begun)
             runs.add_metrics(record.key, row["history"])
+            if row["arrays"] is not None:
+                runs.keep(record.key, unpack(row["arrays"]))
             for artifact, text in row["artifacts"]:
                 runs.client.log_text(run_id, text, artifact)
             runs.finish(replace(record, tags=complete))
@@ -189,6 +195,7 @@ def _cell_row(ledger: Ledger, record: CellRecord) -> dict[str, Any]:
         "evaluations": _pairs(record.evaluations),
         "tags": _pairs(tags),
         "artifacts": list(_artifacts(ledger, record.run_id)),
+        "arrays": ledger.packed_arrays(record),
         "history": ledger.metric_rows(record),
     }
 

@@ -1,14 +1,10 @@
 """What the driver of a study says to the ledger. No call blocks; what is said twice counts once."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import Protocol
 
 from simclr_lab.cell import CellRecord, EpochReport, StudyRecord
-
-Arrays = Mapping[str, NDArray[Any]]
+from simclr_lab.tracking.arrays import Arrays
 
 
 class Tracker(Protocol):

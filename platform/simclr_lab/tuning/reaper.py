@@ -19,21 +19,25 @@ def leaked_groups() -> list[PlacementGroup]:
     that table the answer is empty: Ray's cleaner and the watchdog are left.
     """
     try:
-        from ray._raylet import PlacementGroupID
-        from ray.core.generated.gcs_pb2 import PlacementGroupTableData as Table
-
-        rows = ray._private.state.state._connect_and_get_accessor().get_placement_group_table()
-    except (ImportError, AttributeError):
+        return _read_table()
+    except (ImportError, AttributeError, ValueError):
         return []
-    job = ray.get_runtime_context().get_job_id()
-    found = []
-    for raw in rows:
-        row = Table.FromString(raw)
-        by_an_actor = bool(row.creator_actor_id.strip(_NOBODY))
-        alive = row.state != Table.PlacementGroupState.Value("REMOVED")
-        if by_an_actor and row.creator_actor_dead and alive and row.creator_job_id.hex() == job:
-            found.append(PlacementGroup(PlacementGroupID(row.placement_group_id)))
-    return found
+
+
+def _read_table() -> list[PlacementGroup]:
+    from ray._raylet import PlacementGroupID
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData as Row
+
+    job, removed = ray.get_runtime_context().get_job_id(), Row.PlacementGroupState.Value("REMOVED")
+    rows = ray._private.state.state._connect_and_get_accessor().get_placement_group_table()
+    return [
+        PlacementGroup(PlacementGroupID(row.placement_group_id))
+        for row in map(Row.FromString, rows)
+        if row.creator_actor_id.strip(_NOBODY)  # a driver's have no actor
+        and row.creator_actor_dead
+        and row.state != removed
+        and row.creator_job_id.hex() == job
+    ]
 
 
 def reap() -> int:
