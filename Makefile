@@ -7,7 +7,7 @@ RESULTS := results
 export MLFLOW_DISABLE_TELEMETRY := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup demo test check bench-overhead clean
+.PHONY: setup demo test faults soak check bench-overhead clean
 
 setup: $(STAMP)
 
@@ -34,9 +34,18 @@ check: $(STAMP)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q -m "not slow and not ray"
 
-# Every test.
+# Every test but the faults.
 test: $(STAMP)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -m "not faults"
+
+# Kill and break what a study runs on, each fault once.
+faults: $(STAMP)
+	$(BIN)/pytest -q tests/faults
+
+# Random faults for half an hour, with a fixed seed: make soak SOAK="--faults 300 --seed 7"
+SOAK := --faults 100 --seed 0
+soak: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m faults.soak $(SOAK)
 
 # What the platform itself costs, on a quiet machine: about a quarter of an hour.
 bench-overhead: $(STAMP)

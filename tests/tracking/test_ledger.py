@@ -13,8 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from simclr_lab.cell import CellRecord, EpochReport, Outcome, State, StudyCell, StudyRecord
 from simclr_lab.recipes import named_recipe
-from simclr_lab.tracking import ledger as ledger_module
-from simclr_lab.tracking import mlflow_tracker, schema
+from simclr_lab.tracking import mlflow_tracker, probing, schema
 from simclr_lab.tracking.ledger import Ledger, LedgerUnavailable
 from simclr_lab.tracking.mlflow_runs import MlflowRuns
 from simclr_lab.tracking.mlflow_tracker import MlflowTracker, is_permanent
@@ -112,6 +111,20 @@ def test_saying_everything_twice_adds_nothing(written: Ledger) -> None:
     assert len(after[after["metric"] == "train/loss"]) == 2
     runs = written.client.search_runs(["1"], f"tags.`{schema.TAG_KIND}` = 'cell'")
     assert len(runs) == 1
+
+
+def test_an_epoch_computed_again_adds_nothing_and_another_value_does(written: Ledger) -> None:
+    """Its checkpoint was lost: the same numbers at another time, at other costs."""
+    before = written.history("a" * 20)
+    tracker = MlflowTracker(written.tracking_uri)
+    tracker.start(record())
+    again = report(1, **{"cost/pretraining_seconds": 9.0})
+    tracker.report("a" * 20, replace(again, timestamp_ms=again.timestamp_ms + 99))
+    tracker.report("a" * 20, EpochReport(2, 20, 1, {"linear/test_top1": 41.0}))
+    assert tracker.close(60)
+    added = Ledger().history("a" * 20).merge(before, how="left", indicator=True)
+    (row,) = added[added["_merge"] == "left_only"].to_dict("records")
+    assert (row["metric"], row["value"]) == ("linear/test_top1", 41.0)
 
 
 def test_a_study_lists_its_cells_missing_ones_too(written: Ledger) -> None:
@@ -252,7 +265,7 @@ def test_an_sqlite_file_that_cannot_be_written_may_still_be_read(uri: str, monke
 
 
 def test_a_ledger_that_somebody_writes_to_is_there(uri: str, monkeypatch) -> None:
-    monkeypatch.setattr(ledger_module, "_PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(probing, "_PROBE_SECONDS", 0.1)
     Ledger().reachable(write=True)
     with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as other:
         other.execute("begin immediate")

@@ -1,7 +1,9 @@
 """The checkpoint store: atomic, newest valid file wins, plain loading only."""
 
 import hashlib
+import os
 import struct
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(store) -> None:
         store.save_final({"weights": lambda: None})
     assert names(store) == ["final.pt"]
     assert store.load_final()["weights"].tolist() == [1.0] * 3
+
+
+def test_a_full_disk_is_called_that(store, monkeypatch) -> None:
+    def on_a_full_disk(prefix: str, dir: Path) -> tuple[int, str]:  # noqa: A002 - mkstemp's own
+        return os.open("/dev/full", os.O_WRONLY), str(dir / f"{prefix}x")
+
+    monkeypatch.setattr(tempfile, "mkstemp", on_a_full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        store.save_checkpoint(1, {"weights": torch.zeros(100_000)})
 
 
 def test_attempts_do_not_see_each_other(tmp_path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
 from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from support import FakeSource, planned_cell
 
 from simclr_lab.cell import EpochReport, Outcome, State
@@ -132,6 +133,14 @@ def test_tune_may_pickle_what_it_holds() -> None:
         (RayActorError("id", "The actor died because its node has died."), FailureKind.LOST_NODE),
         (WorkerGroupError("x", {0: ValueError("bad")}), FailureKind.ERROR),
         (WorkerGroupError("x", {1: ActorDiedError()}), FailureKind.LOST_PROCESS),
+        (
+            WorkerGroupError("x", {1: WorkerHealthCheckFailedError("failed", ActorDiedError())}),
+            FailureKind.LOST_PROCESS,
+        ),
+        (
+            WorkerGroupError("x", {0: RuntimeError("gloo: Connection closed by peer")}),
+            FailureKind.LOST_PROCESS,
+        ),
         (
             WorkerGroupError("x", {0: torch.OutOfMemoryError("CUDA out of memory")}),
             FailureKind.OUT_OF_MEMORY,

@@ -18,6 +18,7 @@ from simclr_lab.tracking.home import storage
 from simclr_lab.tracking.lease import Lease
 from simclr_lab.tracking.ledger import Ledger
 from simclr_lab.tracking.mlflow_tracker import MlflowTracker
+from simclr_lab.tracking.probing import answers
 from simclr_lab.tracking.provenance import git_diff, provenance
 from simclr_lab.training.capacity import ClusterUnfit
 from simclr_lab.training.cluster import capacity, connect, disconnect
@@ -147,8 +148,8 @@ class Launch:
         """What a source asks of the outside world."""
         return Surroundings(
             lease=lambda key: Lease(f"cell-{key}"),
-            known=self.ledger.cells,
-            may_start=self._tracker.available,
+            known=self.ledger.cells_patiently,
+            may_start=lambda: self._tracker.available() and answers(self.ledger.tracking_uri),
             reused=self._reused,
             proposed=self._proposed,
         )

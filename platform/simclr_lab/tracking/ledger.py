@@ -2,29 +2,28 @@
 
 import json
 import sqlite3
+import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from numpy.typing import NDArray
 
 from simclr_lab.cell import CellRecord, Outcome, State, StudyRecord
 from simclr_lab.spaces.tree import parse_assignment
-from simclr_lab.tracking import home, schema
+from simclr_lab.tracking import home, probing, schema
 from simclr_lab.tracking.arrays import unpack
 from simclr_lab.tracking.mlflow_runs import MlflowRuns, read_arrays, read_cells, read_text
 from simclr_lab.tracking.unfit import LedgerUnavailable, LedgerUnreadable
 
 __all__ = ["Ledger", "LedgerUnavailable", "LedgerUnreadable"]
 
-_PROBE_SECONDS = 5.0
+_AGAIN_SECONDS = 1.0
 _KNOWN_TAGS = tuple(value for name, value in vars(schema).items() if name.startswith("TAG_"))
 
 
@@ -54,11 +53,7 @@ class Ledger:
         sqlite file that cannot be written.
         """
         try:
-            if self.tracking_uri.startswith("http"):
-                with urllib.request.urlopen(f"{self.tracking_uri}/health", timeout=_PROBE_SECONDS):
-                    pass
-            else:
-                _probe_sqlite(self.tracking_uri, write)
+            probing.probe(self.tracking_uri, write=write)
             for found in self.other_schemas():
                 raise LedgerUnreadable(self.tracking_uri, found, schema.SCHEMA)
         except LedgerUnreadable:
@@ -68,6 +63,16 @@ class Ledger:
         except Exception as error:  # sqlalchemy's and MLflow's own, by whatever name
             reason = str(error).strip().splitlines()[0]
             raise LedgerUnavailable(self.tracking_uri, reason) from error
+
+    def cells_patiently(self, keys: Sequence[str]) -> dict[str, CellRecord]:
+        """``cells``, asked again for as long as a server is away."""
+        while True:
+            try:
+                return self.cells(keys)
+            except MlflowException:
+                if probing.answers(self.tracking_uri):
+                    raise
+                time.sleep(_AGAIN_SECONDS)
 
     def other_schemas(self, current: str = schema.SCHEMA) -> list[str]:
         """Schemas of runs other than the current one, each once, in order."""
@@ -227,29 +232,6 @@ class Ledger:
             if run.data.tags[schema.TAG_STATE] == State.RUNNING:
                 self.client.set_tag(run.info.run_id, schema.TAG_STATE, State.UNFINISHED.value)
                 self.client.set_terminated(run.info.run_id, status="KILLED")
-
-
-def _probe_sqlite(uri: str, write: bool) -> None:
-    """Raises sqlite3.Error or OSError where MLflow would try to open the file for minutes."""
-    if not uri.startswith("sqlite:///"):
-        return
-    path = Path(uri.removeprefix("sqlite:///"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path, timeout=_PROBE_SECONDS)) as connection:
-        connection.execute("pragma schema_version")
-        if write:
-            _probe_writing(connection)
-
-
-def _probe_writing(connection: sqlite3.Connection) -> None:
-    """A change that is taken back: opening a transaction alone is allowed on what is read-only."""
-    try:
-        connection.execute("begin immediate")
-        connection.execute("create table simclr_probe (x)")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:  # busy: somebody else writes
-            raise
-    connection.rollback()
 
 
 def _live_record(runs: Sequence[Run]) -> CellRecord | None:

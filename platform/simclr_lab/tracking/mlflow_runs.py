@@ -58,6 +58,7 @@ class MlflowRuns:
         self._current: dict[str, str] = {}
         self._told: dict[str, dict[str, str]] = {}
         self._studies: dict[tuple[str, str], str] = {}
+        self._held: dict[str, set[tuple[str, int, str]]] = {}
 
     def experiment(self, scale: str) -> str:
         """The scale's experiment; a local ledger's artifacts get an absolute folder."""
@@ -104,7 +105,10 @@ class MlflowRuns:
         """The run of a cell's attempt, found or created."""
         place = record.key, record.attempt
         if place not in self._runs:
-            run = self._find_cell(*place) or self._create(record)
+            found = self._find_cell(*place)
+            if found is not None:
+                self._held[found.info.run_id] = self._rows(found)
+            run = found or self._create(record)
             self._describe(run, record)
             self._runs[place] = run.info.run_id
         return self._runs[place]
@@ -138,11 +142,25 @@ class MlflowRuns:
         if self._diff:
             _log_text(artifacts, self._diff, schema.ARTIFACT_DIFF)
 
+    def _rows(self, run: Run) -> set[tuple[str, int, str]]:
+        """(metric, step, value) of everything that a run of an earlier launch holds."""
+        return {
+            (name, row.step, repr(row.value))
+            for name in run.data.metrics
+            for row in self.client.get_metric_history(run.info.run_id, name)
+        }
+
     def report(self, key: str, reports: Iterable[EpochReport]) -> None:
-        """Add metrics; the same report again adds nothing (one row per key, step, value, time)."""
+        """Add metrics; the same report again adds nothing (one row per key, step, value, time).
+
+        An epoch that was computed again, because its checkpoint was lost, has another time and
+        other costs; it adds nothing either, since it measured what the run already holds.
+        """
+        held = self._held.get(self._current[key], set())
         metrics = [
             Metric(name, value, report.timestamp_ms, report.step)
             for report in reports
+            if not _repeats(report, held)
             for name, value in report.metrics.items()
         ]
         self._log(key, metrics)
@@ -245,6 +263,16 @@ class MlflowRuns:
         items = [RunTag(name, value[:MAX_TAG]) for name, value in tags.items()]
         if items:
             self.client.log_batch(run_id, tags=items)
+
+
+def _repeats(report: EpochReport, told: set[tuple[str, int, str]]) -> bool:
+    """Whether all that a report measured, its costs aside, was told before."""
+    measured = {
+        (name, report.step, repr(float(value)))
+        for name, value in report.metrics.items()
+        if not name.startswith(schema.COST_PREFIX)
+    }
+    return bool(measured) and measured <= told
 
 
 def read_cells(client: MlflowClient, run: Run) -> list[StudyCell]:

@@ -105,7 +105,11 @@ class CellStore:
         return [path for path in self.folder.iterdir() if CHECKPOINT.fullmatch(path.name)]
 
     def _write(self, path: Path, state: Mapping[str, Any]) -> None:
-        """All of the file or nothing of it, also when the machine stops in between."""
+        """All of the file or nothing of it, also when the machine stops in between.
+
+        Raises OSError where the disk is full or broken; torch itself only says that a position in
+        the file is not the expected one.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=WRITING, dir=path.parent)
         try:
@@ -114,8 +118,10 @@ class CellStore:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, path)
-        except BaseException:
+        except BaseException as error:
             Path(name).unlink(missing_ok=True)
+            if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+                raise error.__context__ from error
             raise
 
     def _read(self, path: Path) -> dict[str, Any] | None:

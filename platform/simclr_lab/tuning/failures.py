@@ -7,12 +7,18 @@ from ray.exceptions import NodeDiedError, RayActorError
 from simclr_lab.training.events import FailureKind
 
 _ALLOCATION = ("out of memory", "can't allocate memory", "cannot allocate memory")
+_CARRIERS = ("controller_failure", "health_check_failure", "cause", "__cause__")
+_PEER = ("connection closed by peer", "connection reset by peer", "remote process exited")
 _NODE = ("its node has died", "node was terminated", "node died")
 
 
 def kind_of(error: BaseException) -> FailureKind:
-    """The kind of an exception; a failed group is what the first of its workers was."""
-    for one in _causes(error):
+    """The kind of an exception; a failed group is what the first of its workers was.
+
+    A worker that is gone may be known only by what the others say: that they were left.
+    """
+    causes = _causes(error)
+    for one in causes:
         text = str(one).lower()
         if (
             isinstance(one, MemoryError)
@@ -22,7 +28,8 @@ def kind_of(error: BaseException) -> FailureKind:
             return FailureKind.OUT_OF_MEMORY
         if isinstance(one, RayActorError | NodeDiedError):
             return lost(text)
-    return FailureKind.ERROR
+    left = any(words in str(one).lower() for one in causes for words in _PEER)
+    return FailureKind.LOST_PROCESS if left else FailureKind.ERROR
 
 
 def lost(text: str) -> FailureKind:
@@ -37,7 +44,7 @@ def _causes(error: BaseException) -> list[BaseException]:
     found: list[BaseException] = [error]
     for one in found:
         inner = [*getattr(one, "worker_failures", {}).values()]
-        inner += [getattr(one, name, None) for name in ("controller_failure", "cause", "__cause__")]
+        inner += [getattr(one, name, None) for name in _CARRIERS]
         found += [each for each in inner if isinstance(each, BaseException) and each not in found]
     return found
 
