@@ -96,13 +96,8 @@ def make_operators(
     """
     jitter = ColorJitter(color_strength, jitter_probability, semantics, brightness)
     drop = (ColorDrop(color_drop_probability),) if color_drop_probability > 0 else ()
-    blur = GaussianBlur(
-        blur_probability,
-        blur_sigma_min,
-        blur_sigma_max,
-        blur_sigma_scope,
-        "zeros" if semantics == "tf" else "reflect",
-    )
+    sigma = blur_sigma_min, blur_sigma_max, blur_sigma_scope
+    blur = GaussianBlur(blur_probability, *sigma, "zeros" if semantics == "tf" else "reflect")
     module = CROPS[semantics if crop == "of_semantics" else crop]
     cropped = CropResizeFlip(
         crop_area_min, flip_probability, module.draw_boxes, module.resize_weights
