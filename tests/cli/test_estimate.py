@@ -101,6 +101,13 @@ def test_nothing_is_said_where_one_shape_is_unknown(tmp_path: Path) -> None:
     assert estimate.hours is None
 
 
+def test_what_has_run_here_is_not_too_large_whatever_a_probe_said(tmp_path: Path) -> None:
+    dead = Probed(out_of_memory=True)
+    assert len(estimator(tmp_path, found=dead)([cell()]).too_large) == 1
+    made = estimator(tmp_path, known={"a": recorded(cell(), 10.0)}, found=dead)
+    assert made([cell()]).too_large == ()
+
+
 def test_money(tmp_path: Path) -> None:
     made = estimator(tmp_path, found=Probed(1.0, 1), prices=Prices("EUR", worker_hour=2.0))
     estimate = made([cell()])
@@ -245,6 +252,8 @@ def test_too_little_memory_is_said_with_the_micro_batch_that_fits(
     assert "a worker has 1.0 GiB of memory and needs 2.0 GiB" in result.stderr
     assert "--set compute.micro_batch_size=64 (1.0 GiB), which changes no" in result.stderr
     nothing_recorded(own_home)
+    result = launched(tmp_path, "--set", "batch_norm.group_images=16", "--dry-run", "--no-probe")
+    assert result.exit_code == 0, result.output  # the user knows better
 
 
 @pytest.mark.slow

@@ -100,13 +100,17 @@ class Estimator:
             memory_bytes=max((p.memory_bytes for p in found if p.memory_bytes), default=None),
             price=self._price(hours),
             unmeasured=tuple(dict.fromkeys(probe.problem for probe in found if probe.problem)),
-            too_large=tuple(_too_large(ahead, probed)),
+            too_large=tuple(_too_large(ahead, self._unproven(probed))),
         )
 
     def _probed(self, cell: PlannedCell, shape: Shape) -> Probed | None:
         if self.may_probe and shape not in self._recorded:
             return self.prober(cell.recipe, cell.workers)
         return self.prober.known(cell.recipe, cell.workers)
+
+    def _unproven(self, probed: Mapping[Shape, Probed | None]) -> dict[Shape, Probed | None]:
+        """Probes of shapes that have not run here to their end, whatever the probe said."""
+        return {shape: p for shape, p in probed.items() if shape not in self._recorded}
 
     def _wall(self, seconds: Sequence[float | None], worker_hours: float | None) -> float | None:
         """The larger of the longest cell and of all the work spread over the slots."""

@@ -57,7 +57,8 @@ class Session:
         """Show what the planned cells cost, and refuse what this machine cannot hold.
 
         ``ahead`` are the cells to come where not all of them are planned yet. With ``example`` they
-        only stand for what a search will propose, and their memory is no reason to refuse.
+        only stand for what a search will propose, and their memory is no reason to refuse; nor is
+        it after ``--no-probe``.
 
         Raises Unfit, before anything is recorded.
         """
@@ -79,7 +80,7 @@ class Session:
         found = estimator(ahead, keeps_checkpoints=keeps_checkpoints)
         show_estimate(found, worker_hours_name())
         self.announcer.plan(plain_plan(cells, found))
-        refuse_unfit(found, prober, memory=not example)
+        refuse_unfit(found, prober, memory=not example and request.probe is not False)
 
     def _prober(self, cells: Sequence[PlannedCell]) -> Prober:
         where = f"{hardware()}, torch {version('torch')}, method {METHOD_VERSION}"
