@@ -53,6 +53,7 @@ def command(path: Path, *options: str, tiny: list[str] = TINY) -> list[str]:
         "--scale",
         "demo",
         *settings,
+        *(() if "--probe" in options else ("--no-probe",)),
         *options,
     ]
 

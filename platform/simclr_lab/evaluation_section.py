@@ -56,6 +56,16 @@ class Evaluation(Section):
         paper="App. B.8",
         min_length=1,
     )
+    probe_color_strength: float = setting(
+        1.0,
+        unit="multiple of the paper's ranges",
+        paper="Table 3",
+        ge=0,
+        le=1.25,
+        about="jitter under what the transformation probes ask about, for every encoder alike",
+    )
+    probe_hidden_units: PositiveInt = setting(256, unit="units", paper="Table 3")
+    probe_iterations: PositiveInt = setting(60, unit="epochs at most", paper="Table 3")
     tsne_images: int = setting(2000, unit="validation images", paper="App. B.4", ge=10)
     tsne_perplexity: float = setting(30.0, unit="neighbours", paper="App. B.4", gt=1)
 

@@ -70,7 +70,18 @@ def cell_key(
 _SETTINGS_OF = {"linear_z": "linear", "linear_sgd": "sgd"}
 """Protocols whose settings go by another name than their own."""
 
+_PROBE_SETTINGS = (
+    "fit_images",
+    "probe_color_strength",
+    "probe_hidden_units",
+    "probe_iterations",
+)
 _OWN_SETTINGS = {
+    "classifier": (),
+    "probe_color": _PROBE_SETTINGS,
+    "probe_rotation": _PROBE_SETTINGS,
+    "probe_noise": _PROBE_SETTINGS,
+    "probe_sobel": _PROBE_SETTINGS,
     "finetune_1pct": ("finetune_epochs_1pct", "finetune_batch_size", "finetune_learning_rate"),
     "finetune_10pct": ("finetune_epochs_10pct", "finetune_batch_size", "finetune_learning_rate"),
     "spectrum": (),
@@ -84,7 +95,7 @@ _OWN_SETTINGS = {
         "transfer_weight_decays",
     ),
 }
-"""Settings of the protocols that do not fit on ``evaluation.fit_images``, by protocol or kind."""
+"""Settings of protocols whose names do not say them, by protocol or kind."""
 
 
 def evaluation_key(recipe: Identified, protocol: str) -> str:

@@ -8,6 +8,7 @@ PROTOCOLS = (
     "linear_z",
     "linear_sgd",
     "knn",
+    "classifier",
     "finetune_1pct",
     "finetune_10pct",
     "probe_color",
@@ -22,7 +23,7 @@ PROTOCOLS = (
 _TRANSFER = re.compile(r"(transfer_finetune|transfer)_([a-z0-9][a-z0-9_-]*)")
 _ACCURACIES = "(val|test)_top1"
 _METRICS = re.compile(
-    rf"ridge/val_top1|(linear|linear_z|linear_sgd|knn)/{_ACCURACIES}"
+    rf"ridge/val_top1|(linear|linear_z|linear_sgd|knn|classifier)/{_ACCURACIES}"
     rf"|finetune_(1|10)pct/(val|test)_top[15]|probe_(color|rotation|noise|sobel)/[hz]_val_top1"
     rf"|{_TRANSFER.pattern}/(val|test)_(top1|mean_per_class|map11)"
 )
@@ -45,7 +46,8 @@ def is_metric(name: str) -> bool:
 
 
 METRIC_FORMS = (
-    "ridge/val_top1; linear/val_top1 or linear/test_top1, and so of linear_z, linear_sgd, knn; "
+    "ridge/val_top1; linear/val_top1 or linear/test_top1, and so of linear_z, linear_sgd, knn, "
+    "classifier; "
     "finetune_1pct or finetune_10pct with top1 or top5; probe_*/h_val_top1 or z_val_top1; "
     "transfer_DATASET or transfer_finetune_DATASET with top1, mean_per_class or map11"
 )

@@ -21,6 +21,7 @@ def cifar10_resnet18() -> Recipe:
             "augment.blur_probability": 0.0,  # App. B.9: no blur at 32 pixels
             "loss.temperature": 0.5,  # best after convergence on CIFAR-10, Fig. B.8
             "optimizer.learning_rate": 1.0,
+            "evaluation.probe_color_strength": 0.5,  # as in pretraining
         }
     )
 

@@ -12,7 +12,9 @@ from simclr_lab.fields import FieldError
 
 LAUNCH = {
     *("scale", "set_", "seeds", "workers"),
+    *("images_per_worker", "cpus_per_worker", "gpu_fraction"),
     *("retry_failed", "force", "no_diff", "dry_run"),
+    *("probe", "prices", "max_cells", "max_hours", "max_worker_hours", "json", "notify"),
 }
 PROMISED = {
     "run": {"study", *LAUNCH},
@@ -34,6 +36,14 @@ PROMISED = {
 }
 
 ROOT = Path(__file__).resolve().parents[2]
+SIZES = """
+metric = "linear/test_top1"
+seeds = [0]
+references = false
+[[grid]]
+batch_size = [64, 256]
+optimizer.learning_rate = [0.1]
+"""
 
 
 def commands(group, prefix: str = "") -> dict[str, set[str]]:
@@ -85,6 +95,36 @@ def test_dry_run_prints_the_plan_and_records_nothing(own_home: Path) -> None:
     from simclr_lab.tracking.ledger import Ledger
 
     assert Ledger().cells() == {}
+
+
+def test_sizes_are_in_the_plan(own_home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "sizes.toml"
+    path.write_text(SIZES)
+
+    def shown(*options: str) -> str:
+        arguments = ["run", str(path), "--scale", "demo", "--dry-run", *options]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    auto = shown("--workers", "auto", "--images-per-worker", "64", "--gpu-fraction", "1/2")
+    assert "batch_size=64, optimizer.learning_rate=0.1, 1/2 of a GPU\n" in auto
+    assert "batch_size=256, optimizer.learning_rate=0.1, 4 workers\n" in auto
+    assert "optimizer.learning_rate=0.1, 3 threads a worker\n" in shown("--cpus-per-worker", "3")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "auto"], "--workers: is auto"),
+        (["--workers", "2", "--gpu-fraction", "0.5"], "--gpu-fraction: is 0.5 with --workers 2"),
+        (["--gpu-fraction", "0.4"], "--gpu-fraction: is '0.4'; allowed: 1, 0.5, 1/3"),
+    ],
+)
+def test_sizes_that_make_no_sense_end_at_once(options: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["pretrain", "--scale", "demo", "--dry-run", *options])
+    assert result.exit_code == 2
+    assert message in result.output
 
 
 def test_a_changed_scale_has_a_name_of_its_own_however_long() -> None:

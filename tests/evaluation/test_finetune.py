@@ -99,9 +99,7 @@ def by_hand(encoder: nn.Module, data: LabelledImages, descent: Descent) -> list[
 @pytest.mark.parametrize("decay", [0.0, 0.05])
 def test_it_equals_its_loop(decay: float) -> None:
     descent = Descent(steps=7, batch_size=40, learning_rate=0.2, weight_decay=decay)
-    tuned = fine_tuned(
-        Frozen(Small()), SPLITS.fit, classes=3, size=12, descent=descent, purpose="by hand"
-    )
+    tuned = fine_tuned(Frozen(Small()), SPLITS.fit, classes=3, descent=descent, purpose="by hand")
     found = [*tuned.encoder.parameters(), *tuned.head.parameters()]
     for one, other in zip(found, by_hand(Small(), SPLITS.fit, descent), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
@@ -114,7 +112,6 @@ def test_norms_over_pairs_become_norms_over_images() -> None:
         Frozen(Small(group_images=4)),
         SPLITS.fit,
         classes=3,
-        size=12,
         descent=descent,
         purpose="groups",
         batch_norm_momentum=0.03,

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from simclr_lab.contrastive.batch_norm import GroupBatchNorm
+from simclr_lab.contrastive.encoder import RawPixels
 from simclr_lab.evaluation import transfer
 from simclr_lab.evaluation.features import Frozen
 from simclr_lab.evaluation.finetune import fine_tuned
@@ -73,7 +74,7 @@ def test_the_papers_grids() -> None:
 
 def test_linear_chooses_on_validation_and_trains_again_on_both() -> None:
     frozen, data = Frozen(Means()), target()
-    found = transfer_linear(frozen, data, 8, SETTINGS)
+    found = transfer_linear(frozen, data, SETTINGS)
     fit, val, test = (
         Labelled(frozen.h(p.images), p.labels)
         for p in (data.splits.fit, data.splits.val, data.splits.test)
@@ -93,11 +94,11 @@ def test_linear_chooses_on_validation_and_trains_again_on_both() -> None:
 
 def test_test_labels_change_nothing_but_the_test_metric() -> None:
     data = target()
-    honest = transfer_linear(Frozen(Means()), data, 8, SETTINGS)
+    honest = transfer_linear(Frozen(Means()), data, SETTINGS)
     test = data.splits.test
     wrong = LabelledImages(test.images, (test.labels + 1) % 3)
     swapped = Target(LabelledSplits(data.splits.fit, data.splits.val, wrong), 3)
-    other = transfer_linear(Frozen(Means()), swapped, 8, SETTINGS)
+    other = transfer_linear(Frozen(Means()), swapped, SETTINGS)
     same = {n: v for n, v in honest.metrics.items() if not n.startswith("test")}
     assert {n: v for n, v in other.metrics.items() if not n.startswith("test")} == same
     assert other.metrics["test_top1"] < 40
@@ -105,7 +106,7 @@ def test_test_labels_change_nothing_but_the_test_metric() -> None:
 
 @pytest.mark.parametrize(("classes", "metric"), [(2, "top1"), (3, "mean_per_class")])
 def test_two_classes_and_the_metric_of_the_dataset(classes: int, metric: str) -> None:
-    found = transfer_linear(Frozen(Means()), target(classes, metric), 8, SETTINGS)
+    found = transfer_linear(Frozen(Means()), target(classes, metric), SETTINGS)
     assert {"val_" + metric, "test_" + metric, "strength"} == set(found.metrics)
     assert found.metrics["test_" + metric] > 60
 
@@ -113,12 +114,12 @@ def test_two_classes_and_the_metric_of_the_dataset(classes: int, metric: str) ->
 def test_several_labels_an_image() -> None:
     parts = [several(n, seed) for n, seed in ((200, 0), (80, 1), (300, 2))]
     data = Target(LabelledSplits(*parts), 3, "map11")
-    found = transfer_linear(Frozen(Means()), data, 8, SETTINGS)
+    found = transfer_linear(Frozen(Means()), data, SETTINGS)
     assert 90 < found.metrics["test_map11"] < 100
     hits = correct(found.arrays["test_predictions"], parts[2].labels)
     assert float(hits.double().mean()) > 0.6
     grid = TransferFinetuneSettings(60, 40, (0.1,), (0.0,))
-    tuned = transfer_finetune(Frozen(Means()), data, 8, grid, "several")
+    tuned = transfer_finetune(Frozen(Means()), data, grid, "several")
     assert tuned.metrics["test_map11"] > 85
 
 
@@ -142,7 +143,7 @@ def test_finetuning_tries_every_point_and_trains_the_best_again(
 
     monkeypatch.setattr(transfer, "fine_tuned", remember)
     grid = TransferFinetuneSettings(25, 20, (1e-5, 0.5), (1e-3, 0.0))
-    found = transfer_finetune(Frozen(Means()), target(), 8, grid, "tinted")
+    found = transfer_finetune(Frozen(Means()), target(), grid, "tinted")
     points = [(d.learning_rate, d.weight_decay) for _, d, _ in tried]
     assert points[:4] == [(1e-5, 1e-3 / 1e-5), (1e-5, 0), (0.5, 1e-3 / 0.5), (0.5, 0)]
     assert [n for n, _, _ in tried] == [240] * 4 + [330]
@@ -152,7 +153,6 @@ def test_finetuning_tries_every_point_and_trains_the_best_again(
         transfer_finetune(
             Frozen(Means()),
             target(),
-            8,
             TransferFinetuneSettings(25, 20, (rate,), (decay,)),
             "tinted",
         ).metrics["val_top1"]
@@ -174,13 +174,22 @@ def test_long_epochs_slow_the_running_statistics(monkeypatch: pytest.MonkeyPatch
         lambda frozen, data, **k: seen.append(k["batch_norm_momentum"]) or _fake(k),
     )
     transfer_finetune(
-        Frozen(Means()), target(), 8, TransferFinetuneSettings(1, 1, (0.1,), (0.0,)), "x"
+        Frozen(Means()), target(), TransferFinetuneSettings(1, 1, (0.1,), (0.0,)), "x"
     )
     assert seen == [pytest.approx(10 / 240), pytest.approx(10 / 330)]
 
 
 def _fake(arguments: dict) -> Frozen:
     return Frozen(Means(), nn.Linear(12, arguments["classes"]))
+
+
+def test_images_of_another_size_are_brought_to_the_encoders_own() -> None:
+    """Raw pixels are as many numbers as the encoder's size says, whatever the target's images."""
+    frozen = Frozen(RawPixels(6), size=6)
+    assert frozen.h(tinted(5, 0).images).shape == (5, 108)
+    assert transfer_linear(frozen, target(), SETTINGS).metrics["test_top1"] > 60
+    grid = TransferFinetuneSettings(40, 40, (0.1,), (0.0,))
+    assert transfer_finetune(frozen, target(), grid, "tinted").metrics["test_top1"] > 60
 
 
 def test_small_images_are_taken_whole_and_large_ones_at_their_centre() -> None:

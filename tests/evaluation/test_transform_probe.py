@@ -6,7 +6,12 @@ from small import pictures
 from torch import nn
 
 from simclr_lab.evaluation.features import Frozen
-from simclr_lab.evaluation.transform_probe import PROBES, transform_probe, transformed
+from simclr_lab.evaluation.transform_probe import (
+    PROBES,
+    ProbeSettings,
+    transform_probe,
+    transformed,
+)
 
 
 class Statistics(nn.Module):
@@ -74,6 +79,8 @@ def test_every_call_draws_the_same_and_every_purpose_others() -> None:
 )
 def test_features_that_show_it_tell_it_and_empty_ones_do_not(name: str, at_least: float) -> None:
     fit, val = shaded(48).repeat(25, 1, 1, 1), shaded(48).repeat(10, 1, 1, 1)
-    found = transform_probe(name, Frozen(Statistics(), Nothing()), fit, val).metrics
+    found = transform_probe(
+        name, Frozen(Statistics(), Nothing()), fit, val, ProbeSettings()
+    ).metrics
     assert found["h_val_top1"] > at_least
     assert found["z_val_top1"] < found["chance"] + 8

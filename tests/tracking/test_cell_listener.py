@@ -60,6 +60,15 @@ def test_a_cell_that_never_started_has_a_record_of_its_failure() -> None:
     assert failed.reason_kind == "out_of_memory"
 
 
+def test_an_evaluation_that_fails_leaves_a_finished_cell_finished() -> None:
+    tracker, told = listener()
+    told.heard(task(), CellStarted("key", 0, 1, 1, tuple(REPORTS), finished=True))
+    told.heard(task(), CellFailed("key", "no room for t-SNE", FailureKind.OUT_OF_MEMORY))
+    (record,) = tracker.finished
+    assert (record.state, record.reason) == (State.FINISHED, "no room for t-SNE")
+    assert record.reason_kind == "out_of_memory"
+
+
 def test_an_interrupt_leaves_running_cells_unfinished() -> None:
     tracker, told = listener()
     for key in ("a", "b"):

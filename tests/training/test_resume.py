@@ -186,6 +186,7 @@ def test_a_finished_cell_tells_its_history_and_computes_nothing(tmp_path: Path, 
     first = list(CellRun(task(tmp_path, recipe), dataset).events())
     again = list(CellRun(task(tmp_path, recipe), dataset).events())
     assert [type(e) for e in again] == [CellStarted, CellEnded]
+    assert (first[0].finished, again[0].finished) == (False, True)
     assert [r for e in first if isinstance(e, CellEpoch) for r in [e.report]] == list(
         again[0].history
     )
@@ -217,6 +218,37 @@ def test_a_diverged_cell_ends_as_a_result(tmp_path: Path, dataset, monkeypatch) 
     again = list(CellRun(task(tmp_path, recipe), dataset).events())
     assert again[-1].outcome is Outcome.DIVERGED
     assert [type(e) for e in again] == [CellStarted, CellEnded]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_weights_that_are_no_numbers_are_divergence_too(
+    tmp_path: Path, dataset, monkeypatch, last: bool
+) -> None:
+    """Every loss was finite: the last update of an epoch made the weights NaN."""
+    recipe = small_recipe(**CELL)
+    epoch_ends = recipe.total_steps if last else recipe.pretrain_images // recipe.batch_size + 1
+    one_step = Pretraining._one_step
+
+    def spoiled(run: Pretraining, wrapped: torch.nn.Module) -> torch.Tensor:
+        values = one_step(run, wrapped)
+        if run.step + 1 == epoch_ends:
+            with torch.no_grad():
+                run.model.encoder.conv1.weight.fill_(float("nan"))
+        return values
+
+    monkeypatch.setattr(Pretraining, "_one_step", spoiled)
+    events = list(CellRun(task(tmp_path, recipe), dataset).events())
+    assert events[-1].outcome is Outcome.DIVERGED
+    assert torch.isfinite(torch.tensor(events[-1].metrics["train/loss"]))
+    assert "linear/test_top1" not in events[-1].metrics
+    assert sum(isinstance(e, CellEpoch) for e in events) == (recipe.epochs if last else 1)
+
+
+def test_an_encoder_whose_h_overflows_has_diverged(tmp_path: Path, dataset, monkeypatch) -> None:
+    monkeypatch.setattr("simclr_lab.training.checks.Embedded.finite", False)
+    events = list(CellRun(task(tmp_path, small_recipe(**CELL)), dataset).events())
+    assert events[-1].outcome is Outcome.DIVERGED
+    assert sum(isinstance(e, CellEpoch) for e in events) == 1
 
 
 def test_a_collapsed_cell_is_seen_and_evaluated(tmp_path: Path, dataset, monkeypatch) -> None:

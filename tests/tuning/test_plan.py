@@ -1,19 +1,18 @@
 """The plan: what is run, continued, evaluated, reused, and on how many workers."""
 
-import pytest
+from fractions import Fraction
 
 from simclr_lab.cell import CellRecord, Outcome, State
 from simclr_lab.identity import evaluation_key
-from simclr_lab.recipe import Recipe
 from simclr_lab.recipes import named_recipe
 from simclr_lab.tuning.plan import (
     Action,
     Replicate,
-    fitting_workers,
     plan_cell,
     plan_cells,
     reference_replicates,
 )
+from simclr_lab.tuning.sizes import Sizing
 
 RECIPE = named_recipe("laptop")
 DIGEST = "d" * 64
@@ -78,25 +77,35 @@ def test_files_that_the_ledger_does_not_know_are_gone_on_with() -> None:
 
 def test_a_continued_cell_keeps_its_world_size() -> None:
     known = record(State.UNFINISHED, world_size=2)
-    cell = plan_cell(Replicate("a", 0, RECIPE), {known.key: known}, data_digest=DIGEST, workers=1)
+    cell = plan_cell(Replicate("a", 0, RECIPE), {known.key: known}, data_digest=DIGEST)
     assert cell.workers == 2
+
+
+def test_a_continued_cell_keeps_its_threads_and_a_new_one_takes_what_is_asked() -> None:
+    sizing = Sizing(threads=4, gpu_share=Fraction(1, 2))
+    known = record(State.UNFINISHED, world_size=1, threads=2)
+
+    def threads(ledger: dict[str, CellRecord]) -> tuple[int | None, Fraction]:
+        replicate = Replicate("a", 0, RECIPE)
+        cell = plan_cell(replicate, ledger, data_digest=DIGEST, sizing=sizing)
+        return cell.threads, cell.gpu_share
+
+    assert threads({known.key: known}) == (2, Fraction(1, 2))
+    assert threads({}) == (4, Fraction(1, 2))
+    old = record(State.UNFINISHED, world_size=1)  # recorded without
+    assert threads({old.key: old}) == (4, Fraction(1, 2))
+
+
+def test_no_size_is_part_of_the_key() -> None:
+    sizings = [Sizing(), Sizing(4), Sizing(None, 16), Sizing(threads=3, gpu_share=Fraction(1, 4))]
+    cells = [plan_cell(Replicate("a", 0, RECIPE), {}, data_digest="d", sizing=s) for s in sizings]
+    assert len({cell.key for cell in cells}) == 1
+    assert [cell.workers for cell in cells] == [1, 4, RECIPE.batch_size // 16, 1]
 
 
 def test_a_key_that_two_arms_share_is_planned_once() -> None:
     cells = plan_cells([Replicate("a", 0, RECIPE), Replicate("b", 0, RECIPE)], {}, data_digest="d")
     assert [cell.arm for cell in cells] == ["a"]
-
-
-@pytest.mark.parametrize(("wanted", "got"), [(1, 1), (2, 2), (3, 2), (4, 4), (7, 4), (0, 1)])
-def test_workers_divide_the_batch(wanted, got) -> None:
-    assert fitting_workers(RECIPE, wanted) == got
-
-
-def test_workers_hold_or_share_whole_groups_of_batch_norm() -> None:
-    grouped = Recipe().with_fields({"batch_size": 96, "batch_norm.group_images": 32})
-    assert fitting_workers(grouped, 2) == 1  # 48 images are one group and a half
-    assert fitting_workers(grouped, 3) == 3
-    assert fitting_workers(grouped, 6) == 6  # two workers share a group
 
 
 def test_reference_rows_do_not_train() -> None:

@@ -21,6 +21,7 @@ from simclr_lab.cell import State
 from simclr_lab.data.sources import Dataset
 from simclr_lab.identity import cell_key
 from simclr_lab.recipes import named_recipe
+from simclr_lab.training.capacity import Seat
 from simclr_lab.training.cluster import connect, disconnect
 from simclr_lab.training.events import (
     CellEnded,
@@ -200,7 +201,7 @@ def test_a_group_that_does_not_leave_is_killed(cluster, cifar10: Dataset, tmp_pa
     @ray.remote(num_cpus=0)
     class Trial:
         def begin(self, task: CellTask, shared: dict[str, Any]) -> CellEvent:
-            self.events = run_on_workers(task, shared, workers=2, threads=1, grace=0.0)
+            self.events = run_on_workers(task, shared, workers=2, seat=Seat(), grace=0.0)
             return next(self.events)
 
         def leave(self) -> None:

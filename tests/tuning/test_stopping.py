@@ -11,6 +11,7 @@ from ray.train import WorkerGroupError
 from support import FakeSource, planned_cell
 
 from simclr_lab.cell import EpochReport, Outcome, State
+from simclr_lab.training.capacity import Capacity
 from simclr_lab.training.events import (
     CellEnded,
     CellEpoch,
@@ -42,7 +43,7 @@ class Told(list):
 
 
 def searching(source: FakeSource, storage: Path | str = "/storage", **options) -> CellSearcher:
-    searcher = CellSearcher(source, str(storage), slots=2, **options)
+    searcher = CellSearcher(source, str(storage), Capacity(2), **options)
     assert searcher.suggest("a")["task"].key == CELL.key
     return searcher
 
@@ -106,7 +107,7 @@ def test_a_group_is_told_by_a_file_and_a_single_worker_by_silence(tmp_path: Path
 def test_a_cell_of_more_workers_than_slots_is_refused_by_name() -> None:
     wide = planned_cell(0, workers=3)
     with pytest.raises(Unplaceable, match=f"cell {wide.key} asks for 3 workers.*2 slots"):
-        CellSearcher(FakeSource([wide]), "/storage", slots=2).suggest("a")
+        CellSearcher(FakeSource([wide]), "/storage", Capacity(2)).suggest("a")
 
 
 def test_tune_may_pickle_what_it_holds() -> None:

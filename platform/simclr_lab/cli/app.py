@@ -1,7 +1,7 @@
 """The commands. Nothing heavy is imported before a command needs it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,13 +21,38 @@ Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="field=value, over the scale's recipe")
 ]
 Seeds = Annotated[str | None, typer.Option(help="0..4 or 0,1,2: instead of the study's")]
-Workers = Annotated[int, typer.Option(min=1, help="workers per cell, where its batch fits")]
+Workers = Annotated[str, typer.Option(help="per cell, where its batch can be cut, or auto")]
+ImagesPerWorker = Annotated[
+    int | None, typer.Option(min=1, help="with auto: images of the batch that a worker can hold")
+]
+CpusPerWorker = Annotated[
+    int | None, typer.Option(min=1, help="threads of a worker; default 1, with GPUs a GPU's part")
+]
+GpuFraction = Annotated[str, typer.Option(help="of a GPU for a cell of one worker: 1, 0.5, 1/3")]
 RetryFailed = Annotated[bool, typer.Option(help="run failed cells again")]
 DryRun = Annotated[bool, typer.Option(help="print the plan and stop")]
 DatasetName = Annotated[
     str, typer.Argument(help="cifar10, cifar100, fashion_mnist or a registered folder")
 ]
 Force = Annotated[bool, typer.Option(help="finished and failed cells again, as new attempts")]
+Probe = Annotated[
+    bool | None,
+    typer.Option(help="measure shapes that have not run here; default: when launching"),
+]
+PriceFile = Annotated[
+    Path | None,
+    typer.Option("--prices", help="TOML with currency, worker_hour, gpu_hour: say what it costs"),
+]
+MaxCells = Annotated[int | None, typer.Option(min=1, help="start no more cells than this")]
+MaxHours = Annotated[float | None, typer.Option(help="stop in order after so long")]
+MaxWorkerHours = Annotated[
+    float | None, typer.Option(help="stop in order when so much is spent (GPU-hours on GPUs)")
+]
+Json = Annotated[bool, typer.Option("--json", help="one object a line on standard output")]
+Notify = Annotated[
+    str | None,
+    typer.Option(help="command to run at the end and at the first failure, a summary on its input"),
+]
 NoDiff = Annotated[bool, typer.Option("--no-diff", help="do not record changes of tracked files")]
 
 
@@ -37,14 +62,44 @@ def run(
     scale: Scale,
     set_: Assignments = None,
     seeds: Seeds = None,
-    workers: Workers = 1,
+    workers: Workers = "1",
+    images_per_worker: ImagesPerWorker = None,
+    cpus_per_worker: CpusPerWorker = None,
+    gpu_fraction: GpuFraction = "1",
     retry_failed: RetryFailed = False,
     force: Force = False,
     no_diff: NoDiff = False,
     dry_run: DryRun = False,
+    probe: Probe = None,
+    prices: PriceFile = None,
+    max_cells: MaxCells = None,
+    max_hours: MaxHours = None,
+    max_worker_hours: MaxWorkerHours = None,
+    json: Json = False,
+    notify: Notify = None,
 ) -> None:
     """Run what is missing of an ablation or a sweep; what is done is reused."""
-    _run(study, scale, set_, seeds, workers, retry_failed, force, no_diff, dry_run)
+    _run(
+        study,
+        scale=scale,
+        assignments=tuple(set_ or ()),
+        seeds=seeds,
+        workers=workers,
+        images_per_worker=images_per_worker,
+        cpus_per_worker=cpus_per_worker,
+        gpu_fraction=gpu_fraction,
+        retry_failed=retry_failed,
+        force=force,
+        diff=not no_diff,
+        dry_run=dry_run,
+        probe=probe,
+        prices=prices,
+        max_cells=max_cells,
+        max_hours=max_hours,
+        max_worker_hours=max_worker_hours,
+        as_json=json,
+        notify=notify,
+    )
 
 
 @app.command()
@@ -52,43 +107,51 @@ def pretrain(
     scale: Scale,
     set_: Assignments = None,
     seeds: Seeds = None,
-    workers: Workers = 1,
+    workers: Workers = "1",
+    images_per_worker: ImagesPerWorker = None,
+    cpus_per_worker: CpusPerWorker = None,
+    gpu_fraction: GpuFraction = "1",
     retry_failed: RetryFailed = False,
     force: Force = False,
     no_diff: NoDiff = False,
     dry_run: DryRun = False,
+    probe: Probe = None,
+    prices: PriceFile = None,
+    max_cells: MaxCells = None,
+    max_hours: MaxHours = None,
+    max_worker_hours: MaxWorkerHours = None,
+    json: Json = False,
+    notify: Notify = None,
 ) -> None:
     """Pretrain and evaluate one recipe, recorded and resumed like any cell of a study."""
-    _run(None, scale, set_, seeds, workers, retry_failed, force, no_diff, dry_run)
+    _run(
+        None,
+        scale=scale,
+        assignments=tuple(set_ or ()),
+        seeds=seeds,
+        workers=workers,
+        images_per_worker=images_per_worker,
+        cpus_per_worker=cpus_per_worker,
+        gpu_fraction=gpu_fraction,
+        retry_failed=retry_failed,
+        force=force,
+        diff=not no_diff,
+        dry_run=dry_run,
+        probe=probe,
+        prices=prices,
+        max_cells=max_cells,
+        max_hours=max_hours,
+        max_worker_hours=max_worker_hours,
+        as_json=json,
+        notify=notify,
+    )
 
 
-def _run(
-    path: Path | None,
-    scale: str,
-    assignments: list[str] | None,
-    seeds: str | None,
-    workers: int,
-    retry_failed: bool,
-    force: bool,
-    no_diff: bool,
-    dry_run: bool,
-) -> None:
+def _run(path: Path | None, **options: Any) -> None:
     from simclr_lab.cli.request import Request
     from simclr_lab.cli.run import run_study
 
-    run_study(
-        Request(
-            path,
-            scale,
-            tuple(assignments or ()),
-            seeds,
-            workers=workers,
-            retry_failed=retry_failed,
-            dry_run=dry_run,
-            force=force,
-            diff=not no_diff,
-        )
-    )
+    run_study(Request(path, **options))
 
 
 @app.command()

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from simclr_lab.tracking.unfit import UNWRITABLE, Unfit
+from simclr_lab.training.capacity import ClusterUnfit
 
 
 class Exit(IntEnum):
@@ -37,7 +38,7 @@ def unfit_is_exit_4() -> Iterator[None]:
     """Say what makes the environment unfit, in one line, and leave."""
     try:
         yield
-    except Unfit as error:
+    except (Unfit, ClusterUnfit) as error:
         leave(Exit.UNFIT, str(error))
     except OSError as error:
         if error.errno not in UNWRITABLE:

@@ -4,9 +4,13 @@ import signal
 from dataclasses import dataclass, field, replace
 
 from simclr_lab.cell import CellRecord, State, StudyCell, StudyRecord
+from simclr_lab.cli.announce import Announcer
+from simclr_lab.cli.budget import Budget, Limits, WithinBudget
 from simclr_lab.cli.data import require_dataset
 from simclr_lab.cli.exits import Exit, errors, interactive, leave, output
-from simclr_lab.cli.progress import StudyProgress
+from simclr_lab.cli.fitness import worker_hours_name
+from simclr_lab.cli.live import LiveTable
+from simclr_lab.cli.progress import Lines, StudyProgress
 from simclr_lab.cli.quiet import ray_in_a_file
 from simclr_lab.data.sources import Dataset
 from simclr_lab.tracking.cell_listener import TrackerListener
@@ -15,7 +19,8 @@ from simclr_lab.tracking.lease import Lease
 from simclr_lab.tracking.ledger import Ledger
 from simclr_lab.tracking.mlflow_tracker import MlflowTracker
 from simclr_lab.tracking.provenance import git_diff, provenance
-from simclr_lab.training.cluster import connect, disconnect, slots
+from simclr_lab.training.capacity import ClusterUnfit
+from simclr_lab.training.cluster import capacity, connect, disconnect
 from simclr_lab.tuning.listening import CellListener
 from simclr_lab.tuning.plan import PlannedCell
 from simclr_lab.tuning.run import run_cells
@@ -37,6 +42,8 @@ class Launch:
         targets: names of the datasets that encoders are transferred to.
         diff: keep the changes of tracked files with every cell.
         replay_of: the run that this launch repeats; a replay belongs to no study.
+        announcer: who else is told of it.
+        limits: what may be spent.
     """
 
     record: StudyRecord
@@ -45,9 +52,12 @@ class Launch:
     targets: tuple[str, ...] = ()
     diff: bool = True
     replay_of: str | None = None
+    announcer: Announcer | None = None
+    limits: Limits = field(default_factory=Limits)
     _places: dict[str, StudyCell] = field(init=False)
     _tracker: MlflowTracker = field(init=False)
     _progress: StudyProgress | None = field(init=False, default=None)
+    stopped_by: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._places = {place.key: place for place in self.record.cells}
@@ -55,42 +65,61 @@ class Launch:
         self._tracker = MlflowTracker(self.ledger.tracking_uri, diff=diff)
 
     def run(self, source: CellSource, *, reused: int) -> StudyProgress:
-        """Run what the source hands out; returns the counts. Exits 3 on an interrupt."""
+        """Run what the source hands out; returns the counts. Exits 3 on an interrupt.
+
+        Where a budget was spent before the source was exhausted, ``stopped_by`` says which.
+        """
         progress = StudyProgress(
-            output, source.remaining(), reused, self.record.metric, interactive()
+            LiveTable(output) if interactive() else Lines(output),
+            source.remaining(),
+            reused,
+            self.record.metric,
+            arm=self._arm,
         )
         self._progress = progress
+        if self.announcer is not None:
+            self.announcer.progress, self.announcer.arm = progress, self._arm
         if self.replay_of is None:
             self._tracker.open_study(self.record)
         if source.remaining():
-            data = require_dataset(self.dataset)
-            for name in self.targets:  # had now, or no worker could evaluate its cell
-                require_dataset(name)
-            listener = TrackerListener(
-                self._tracker,
-                self.record.scale,
-                data.digest,
-                tags=provenance(),
-                replay_of=self.replay_of,
-            )
-            try:
-                self._run(source, data, [listener, progress])
-            except KeyboardInterrupt:
-                kept = listener.interrupted()
-                self._flush()
-                leave(
-                    Exit.STOPPED,
-                    f"Stopped. {progress.done} cells are finished, {len(kept)} keep the checkpoint "
-                    "of their last epoch. The same command again continues.",
-                )
-            except (Stuck, Unplaceable) as error:
-                listener.interrupted()
-                self._flush()
-                leave(Exit.UNFIT, str(error))
+            self._run_all(source, progress)
         self._flush()
         return progress
 
-    def _run(self, source: CellSource, data: Dataset, listeners: list[CellListener]) -> None:
+    def _run_all(self, source: CellSource, progress: StudyProgress) -> None:
+        """Everything between the first cell and the last."""
+        data = require_dataset(self.dataset)
+        for name in self.targets:  # had now, or no worker could evaluate its cell
+            require_dataset(name)
+        listener = TrackerListener(
+            self._tracker,
+            self.record.scale,
+            data.digest,
+            tags=provenance(),
+            replay_of=self.replay_of,
+        )
+        budget = Budget(self.limits, worker_hours_name())
+        told = [self.announcer] if self.announcer is not None else []
+        try:
+            self._run(source, data, [listener, budget, progress, *told], budget)
+        except KeyboardInterrupt:
+            kept = listener.interrupted()
+            self._flush()
+            leave(
+                Exit.STOPPED,
+                f"Stopped. {progress.done} cells are finished, {len(kept)} keep the checkpoint "
+                "of their last epoch. The same command again continues.",
+            )
+        except (Stuck, Unplaceable, ClusterUnfit) as error:
+            listener.interrupted()
+            self._flush()
+            leave(Exit.UNFIT, str(error))
+        if progress.unfinished or source.remaining():
+            self.stopped_by = budget.spent()
+
+    def _run(
+        self, source: CellSource, data: Dataset, listeners: list[CellListener], budget: Budget
+    ) -> None:
         """Ray's part; a termination signal counts as an interrupt."""
         assert self._progress is not None
         with ray_in_a_file(self.record.study) as log:
@@ -98,11 +127,21 @@ class Launch:
             try:
                 connect()
                 signal.signal(signal.SIGTERM, _interrupt)  # after Ray, which would abort on it
-                self._progress.slots = slots()
+                self._progress.slots = capacity().slots
                 with self._progress:
-                    run_cells(source, data, storage=storage(), listeners=listeners)
+                    run_cells(
+                        WithinBudget(source, budget),
+                        data,
+                        storage=storage(),
+                        listeners=listeners,
+                        halted=budget.out_of_time,
+                    )
             finally:
                 disconnect()
+
+    def _arm(self, key: str) -> str:
+        place = self._places.get(key)
+        return place.arm if place is not None else self.record.study
 
     def surroundings(self) -> Surroundings:
         """What a source asks of the outside world."""

@@ -31,7 +31,7 @@ def planned(
         replicates,
         known,
         data_digest=dataset_digest(checked.base.data.dataset),
-        workers=checked.request.workers,
+        sizing=checked.sizing,
         retry_failed=checked.request.retry_failed,
         force=checked.request.force,
         newest_attempt=lambda key: newest_attempt(storage(), key),

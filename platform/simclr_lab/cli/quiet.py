@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ def ray_in_a_file(name: str) -> Iterator[Path]:
     path = folder / f"{name}-{stamp}.log"
     loggers = [logging.getLogger(part) for part in ("ray", "ray.tune", "ray.train", "ray.data")]
     before = [(logger, logger.handlers[:], logger.propagate) for logger in loggers]
-    output.file = sys.stdout
+    output.file = output.file  # where it writes now, whatever comes of the streams below
     with path.open("a", encoding="utf-8") as file:
         handler = logging.StreamHandler(file)
         for logger in loggers:

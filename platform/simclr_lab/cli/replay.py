@@ -81,6 +81,7 @@ def _planned(ledger: Ledger, original: CellRecord) -> PlannedCell:
         action=Action.RUN,
         workers=original.world_size or 1,
         attempt=_attempt(ledger, original),
+        threads=original.threads,
     )
 
 

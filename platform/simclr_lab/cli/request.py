@@ -1,10 +1,13 @@
 """What a user asks ``simclr-lab run`` for, read and checked before anything is launched."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simclr_lab.cli.notify import parse_command
+from simclr_lab.cli.prices import Prices, load_prices
 from simclr_lab.cli.targets import target_datasets
 from simclr_lab.fields import FieldError
 from simclr_lab.recipe import Recipe
@@ -12,6 +15,8 @@ from simclr_lab.recipes import named_recipe
 from simclr_lab.spaces.ablation import Ablation
 from simclr_lab.spaces.files import Study, load_study
 from simclr_lab.spaces.tree import toml_value
+from simclr_lab.tuning.plan import ONE_WORKER
+from simclr_lab.tuning.sizes import Sizing, parse_sizing
 
 MAX_SEEDS = 1000
 MAX_SCALE_NAME = 150
@@ -30,11 +35,26 @@ class Request:
     scale: str
     assignments: tuple[str, ...] = ()
     seeds: str | None = None
-    workers: int = 1
+    workers: str = "1"
+    images_per_worker: int | None = None
+    cpus_per_worker: int | None = None
+    gpu_fraction: str = "1"
     retry_failed: bool = False
     dry_run: bool = False
     force: bool = False
     diff: bool = True
+    probe: bool | None = None  # measure shapes that have not run here; None: when launching
+    prices: Path | None = None
+    max_cells: int | None = None
+    max_hours: float | None = None
+    max_worker_hours: float | None = None
+    as_json: bool = False
+    notify: str | None = None
+
+    @property
+    def probes(self) -> bool:
+        """Whether shapes that have not run here are measured first; a dry run stays instant."""
+        return not self.dry_run if self.probe is None else self.probe
 
 
 @dataclass(frozen=True)
@@ -46,6 +66,9 @@ class Checked:
     base: Recipe
     seeds: tuple[int, ...]
     targets: tuple[str, ...] = ()  # datasets that encoders are transferred to
+    sizing: Sizing = ONE_WORKER
+    prices: Prices | None = None
+    notify: tuple[str, ...] = ()  # a command and its arguments
 
     @property
     def scale(self) -> str:
@@ -66,6 +89,9 @@ def check(request: Request) -> Checked:
 
     Raises StudyError or FieldError, which name the file or the field.
     """
+    prices = load_prices(request.prices) if request.prices is not None else None
+    notify = parse_command(request.notify) if request.notify is not None else ()
+    _check_hours(request)
     base = named_recipe(request.scale).with_fields(parse_assignments(request.assignments))
     study = ONE_ARM if request.path is None else load_study(request.path)
     study.check(base, request.scale)
@@ -74,7 +100,18 @@ def check(request: Request) -> Checked:
         seeds = parse_seeds(request.seeds)
         if isinstance(study, Ablation):
             study.check_seeds(seeds, base, request.scale)
-    return Checked(request, study, base, seeds, _targets(study, base, request.scale))
+    targets = _targets(study, base, request.scale)
+    sizing = parse_sizing(
+        request.workers, request.images_per_worker, request.cpus_per_worker, request.gpu_fraction
+    )
+    return Checked(request, study, base, seeds, targets, sizing, prices, notify)
+
+
+def _check_hours(request: Request) -> None:
+    given = {"--max-hours": request.max_hours, "--max-worker-hours": request.max_worker_hours}
+    for option, hours in given.items():
+        if hours is not None and not (math.isfinite(hours) and hours > 0):
+            raise FieldError(option, f"is {hours}; allowed: hours, more than 0")
 
 
 def _targets(study: Study, base: Recipe, scale: str) -> tuple[str, ...]:

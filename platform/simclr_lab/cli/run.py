@@ -1,46 +1,25 @@
 """``simclr-lab run``: read and check, plan against the ledger, and only then launch."""
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import typer
 
-from simclr_lab.cell import CellRecord, State, StudyRecord
+from simclr_lab.cli.announce import Announcer
 from simclr_lab.cli.exits import Exit, leave, output, unfit_is_exit_4
-from simclr_lab.cli.launch import Launch, hold_study, judge_orphans
-from simclr_lab.cli.plan_view import show_plan, worker_hours
-from simclr_lab.cli.planning import plan_ablation, planned
-from simclr_lab.cli.progress import StudyProgress
+from simclr_lab.cli.launch import hold_study, judge_orphans
+from simclr_lab.cli.machine import JsonLines
+from simclr_lab.cli.notify import Notifier
 from simclr_lab.cli.request import Checked, Request, check
-from simclr_lab.cli.tuned import (
-    TunedPlan,
-    plan_tuned,
-    reused_before,
-    show_tuned_plan,
-    tuned_record,
-    tuned_source,
-)
-from simclr_lab.data.sources import dataset_digest
+from simclr_lab.cli.run_ablation import plan_of_ablation
+from simclr_lab.cli.run_sweep import plan_of_sweep
+from simclr_lab.cli.session import Session
 from simclr_lab.fields import FieldError
-from simclr_lab.identity import cell_key
-from simclr_lab.spaces.ablation import Ablation
 from simclr_lab.spaces.errors import StudyError
-from simclr_lab.spaces.files import Study
-from simclr_lab.spaces.search import PRUNING_METRIC
 from simclr_lab.spaces.sweep import Sweep
-from simclr_lab.tracking.home import storage, sweeps
 from simclr_lab.tracking.ledger import Ledger
-from simclr_lab.training.attempts import newest_attempt
-from simclr_lab.tuning.optuna_source import OptunaSource
-from simclr_lab.tuning.optuna_study import open_study
-from simclr_lab.tuning.plan import Action, PlannedCell, Replicate, plan_cell
-from simclr_lab.tuning.samplers import make_pruner
-from simclr_lab.tuning.source import AblationSource
-
-CHANCE = {"cifar10": 10.0}
-"""Top-1 in percent of guessing: what a diverged cell scored."""
 
 
 def run_study(request: Request) -> None:
@@ -55,184 +34,53 @@ def run_study(request: Request) -> None:
             "--force opens new attempts of an ablation's cells; a sweep's trials are told already. "
             f"To search anew: simclr-lab forget {checked.study.name} --scale {request.scale}",
         )
-    with unfit_is_exit_4():
-        _run_checked(checked)
+    with _standard_output(request) as machine:
+        if request.dry_run:
+            announcer = Announcer(checked.study.name, checked.scale, machine, Notifier((), ""))
+            with unfit_is_exit_4():
+                _plan_only(checked, announcer)
+            raise typer.Exit(Exit.DONE)
+        notifier = Notifier(checked.notify, checked.study.name)
+        announcer = Announcer(checked.study.name, checked.scale, machine, notifier)
+        with announcer.told_of_the_end(), unfit_is_exit_4():
+            _run(checked, announcer)
 
 
-def _run_checked(checked: Checked) -> NoReturn:
+@contextmanager
+def _standard_output(request: Request) -> Iterator[JsonLines | None]:
+    """With ``--json`` it is for machines alone, and what a person reads goes to standard error."""
+    if not request.as_json:
+        yield None
+        return
+    output.stderr = True
+    try:
+        yield JsonLines(sys.stdout)
+    finally:
+        output.stderr = False
+
+
+def _plan_only(checked: Checked, announcer: Announcer) -> None:
     ledger = Ledger()
-    ledger.reachable(write=not checked.request.dry_run)
-    if checked.request.dry_run:
-        _plan_only(checked, ledger)
-        raise typer.Exit(Exit.DONE)
+    ledger.reachable(write=False)
+    _plan(Session(checked, ledger, ledger.cells(), announcer))
+
+
+def _run(checked: Checked, announcer: Announcer) -> NoReturn:
+    ledger = Ledger()
+    ledger.reachable(write=True)
     lease = hold_study(checked.study.name, checked.scale)
     try:
         known = judge_orphans(ledger, ledger.cells())
-        if isinstance(checked.study, Sweep):
-            code = _run_sweep(checked, checked.study, ledger)
-        elif (plan := _plan_tuned(checked, checked.study, known)) is not None:
-            code = _run_tuned(checked, plan, ledger, known)
-        else:
-            code = _run_ablation(checked, checked.study, ledger, known)
+        run = _plan(Session(checked, ledger, known, announcer))
+        code = run()
     finally:
         lease.release()
     raise typer.Exit(code)
 
 
-def _plan_tuned(
-    checked: Checked, study: Ablation, known: Mapping[str, CellRecord]
-) -> TunedPlan | None:
-    """The plan of an ablation that tunes nuisance fields; None for one that does not."""
-    with _wrong_in(study):
-        return plan_tuned(checked, study, known, partial(planned, checked))
-
-
-@contextmanager
-def _wrong_in(study: Study) -> Iterator[None]:
-    """Exit 2 naming the study's file for whatever is found wrong with it now."""
-    try:
-        yield
-    except FieldError as error:
-        leave(Exit.BAD_INPUT, str(StudyError(study.file, error.field, error.problem)))
-
-
-def _plan_only(checked: Checked, ledger: Ledger) -> None:
-    known = ledger.cells()
-    study = checked.study
-    title = f"{study.name} at scale {checked.scale}"
-    if isinstance(study, Ablation):
-        if (plan := _plan_tuned(checked, study, known)) is not None:
-            show_tuned_plan(title, plan, known)
-            return
-        cells = plan_ablation(checked, study, known)
-        show_plan(title, cells, worker_hours(cells, known))
-        return
-    place = ledger.study(study.name, checked.scale)
-    keys = [cell.key for cell in place.cells] if place else []
-    ends = (State.FINISHED, State.PRUNED)
-    done = sum(known[key].state in ends for key in keys if key in known)
-    output.print(
-        f"{title}: {study.trials_at(checked.request.scale)} trials wanted, {done} done",
-        markup=False,
-    )
-    for name, domain in study.domains(checked.base, checked.request.scale).items():
-        output.print(f"  {name}: {domain}", markup=False)
-
-
-def _record(checked: Checked, cells: list[PlannedCell]) -> StudyRecord:
-    study = checked.study
-    return StudyRecord(
-        study=study.name,
-        scale=checked.scale,
-        kind="ablation" if isinstance(study, Ablation) else "sweep",
-        metric=study.metric,
-        cells=tuple(cell.place for cell in cells),
-        definition=study.text,
-    )
-
-
-def _launch(checked: Checked, ledger: Ledger, record: StudyRecord) -> Launch:
-    dataset, diff = checked.base.data.dataset, checked.request.diff
-    return Launch(record, ledger, dataset, checked.targets, diff=diff)
-
-
-def _run_ablation(
-    checked: Checked, study: Ablation, ledger: Ledger, known: Mapping[str, CellRecord]
-) -> int:
-    cells = plan_ablation(checked, study, known)
-    show_plan(f"{study.name} at scale {checked.scale}", cells, worker_hours(cells, known))
-    if checked.request.force:
-        output.print("If this launch is stopped, the same command without --force continues it.")
-    launch = _launch(checked, ledger, _record(checked, cells))
-    source = AblationSource(cells, launch.surroundings())
-    failed = sum(cell.action is Action.FAILED for cell in cells)
-    return _end(launch.run(source, reused=len(cells) - source.remaining() - failed), failed)
-
-
-def _run_tuned(
-    checked: Checked, plan: TunedPlan, ledger: Ledger, known: Mapping[str, CellRecord]
-) -> int:
-    show_tuned_plan(f"{checked.study.name} at scale {checked.scale}", plan, known)
-    earlier = ledger.study(checked.study.name, checked.scale)
-    places = earlier.cells if earlier else ()
-    record = tuned_record(_record(checked, []), plan, places, known)
-    launch = _launch(checked, ledger, record)
-    with _wrong_in(checked.study):
-        source = tuned_source(checked, plan, places, launch.surroundings())
-    failed = sum(cell.action is Action.FAILED for cell in plan.cells)
-    code = _end(launch.run(source, reused=reused_before(plan, source)), failed)
-    for line in source.outcomes():
-        output.print(line, markup=False)
-    return Exit.CELLS_FAILED if source.problems() else code
-
-
-def _run_sweep(checked: Checked, study: Sweep, ledger: Ledger) -> int:
-    base = study.base_at(checked.base, checked.request.scale)
-    digest = dataset_digest(base.data.dataset)
-    launch = _launch(checked, ledger, _record(checked, []))
-    outside = launch.surroundings()
-
-    def key(replicate: Replicate) -> str:
-        return cell_key(replicate.recipe, replicate.seed, digest)
-
-    def plan(replicate: Replicate) -> PlannedCell:
-        return plan_cell(
-            replicate,
-            outside.known([key(replicate)]),
-            data_digest=digest,
-            workers=checked.request.workers,
-            retry_failed=checked.request.retry_failed,
-            newest_attempt=lambda key: newest_attempt(storage(), key),
-        )
-
-    try:
-        source = _optuna_source(checked, study, key=key, plan=plan, outside=outside)
-    except FieldError as error:
-        leave(Exit.BAD_INPUT, str(StudyError(study.file, error.field, error.problem)))
-    output.print(
-        f"{study.name} at scale {checked.scale}: {source.trials} trials wanted, "
-        f"{source.remaining()} to run, metric {', '.join(study.objectives)}",
-        markup=False,
-    )
-    code = _end(launch.run(source, reused=source.trials - source.remaining()), 0)
-    if source.space_exhausted():
-        output.print("The space is exhausted: it has fewer different cells than trials wanted.")
-    return code
-
-
-def _optuna_source(checked: Checked, study: Sweep, **given: Any) -> OptunaSource:
-    """The sweep's source of cells. Raises FieldError where earlier trials do not go with it."""
-    scale = checked.request.scale
-    base, pruning = study.base_at(checked.base, scale), study.pruning_at(scale)
-    pruner = make_pruner(
-        pruning.name if pruning else None, pruning.options() if pruning else {}, epochs=base.epochs
-    )
-    return OptunaSource(
-        study=open_study(sweeps(), f"{study.name}@{checked.scale}", study.objectives, pruner),
-        domains=study.domains(base, scale),
-        base=base,
-        seed=checked.seeds[0],
-        trials=study.trials_at(scale),
-        metric=study.metric,
-        chance=CHANCE[base.data.dataset],
-        sampler=study.sampler.name,
-        sampler_seed=study.sampler.seed,
-        sampler_options=study.sampler.options(),
-        objectives=study.objectives,
-        cheap_metric=PRUNING_METRIC if pruning else None,
-        first=study.first_points(base, scale),
-        workers=checked.request.workers,
-        retry_failed=checked.request.retry_failed,
-        **given,
-    )
-
-
-def _end(progress: StudyProgress, failed_before: int) -> int:
-    output.print(progress.summary(), markup=False)
-    if progress.failed or failed_before:
-        count = len(progress.failed) + failed_before
-        output.print(
-            f"{count} failed cells keep their reason in the ledger; --retry-failed runs them again."
-        )
-        return Exit.CELLS_FAILED
-    return Exit.DONE
+def _plan(session: Session) -> Callable[[], int]:
+    """Show the plan and refuse what cannot be run; what is returned runs the rest."""
+    study = session.checked.study
+    if isinstance(study, Sweep):
+        return plan_of_sweep(session, study)
+    return plan_of_ablation(session, study)

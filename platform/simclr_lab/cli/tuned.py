@@ -6,7 +6,7 @@ from typing import Any
 
 from simclr_lab.cell import CellRecord, StudyCell, StudyRecord
 from simclr_lab.cli.exits import output
-from simclr_lab.cli.plan_view import SHOWN, counted, show_hours, worker_hours
+from simclr_lab.cli.plan_view import SHOWN, counted
 from simclr_lab.cli.request import Checked
 from simclr_lab.data.sources import dataset_digest
 from simclr_lab.identity import METHOD_VERSION, cell_key
@@ -30,6 +30,7 @@ from simclr_lab.tuning.plan import (
     Replicate,
     reference_replicates,
 )
+from simclr_lab.tuning.sizes import Sizing
 from simclr_lab.tuning.source import AblationSource, Surroundings
 from simclr_lab.tuning.tuned_arm import ArmPlanner, Plan, TunedArm
 
@@ -80,7 +81,7 @@ def plan_tuned(
     return TunedPlan(planner, arms, plan(references, known))
 
 
-def show_tuned_plan(title: str, plan: TunedPlan, known: Mapping[str, CellRecord]) -> None:
+def show_tuned_plan(title: str, plan: TunedPlan) -> None:
     """The budget of an arm, then what is to be done about trials, results and references."""
     nuisance, seeds = plan.planner.nuisance, len(plan.planner.seeds)
     listed = [cell for arm in plan.arms for cell in arm.trials]
@@ -106,9 +107,6 @@ def show_tuned_plan(title: str, plan: TunedPlan, known: Mapping[str, CellRecord]
         output.print(f"  {_arm_line(arm, seeds)}", markup=False)
     if len(plan.arms) > SHOWN:
         output.print(f"  ... and {len(plan.arms) - SHOWN} more arms")
-    ahead = list(_ahead(plan))
-    if any(cell.launches for cell in ahead):
-        show_hours(worker_hours(ahead, known))
 
 
 def _arm_line(arm: TunedArm, seeds: int) -> str:
@@ -124,14 +122,15 @@ def _seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"{count} seeds"
 
 
-def _ahead(plan: TunedPlan) -> Iterator[PlannedCell]:
+def cells_ahead(plan: TunedPlan, sizing: Sizing) -> Iterator[PlannedCell]:
     """What may have to be run; what is not known yet is taken to be like its arm."""
     yield from plan.cells
     for arm in plan.arms:
         trials = 0 if arm.values is not None else arm.wanted
         reported = len(plan.planner.seeds) if arm.chosen is None else 0
         for _ in range(trials + reported):
-            yield PlannedCell("", arm.label, 0, arm.recipe, Action.RUN)
+            workers = sizing.workers_of(arm.recipe)
+            yield PlannedCell("", arm.label, 0, arm.recipe, Action.RUN, workers)
 
 
 def tuned_record(
@@ -217,8 +216,10 @@ def _searched(
         key=planner.key,
         plan=plan,
         outside=outside,
+        workers=checked.sizing.widest(arm.recipe, nuisance.domains),
+        retry_failed=checked.request.retry_failed,
     )
-    return SearchedTrials(source, checked.request.workers)
+    return SearchedTrials(source, checked.sizing.widest(arm.recipe, nuisance.domains))
 
 
 def reused_before(plan: TunedPlan, source: NuisanceSource) -> int:

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from simclr_lab.evaluation.resizing import centred
+
 CHUNK = 1000
 Images = Float[Tensor, "n c h w"] | UInt8[Tensor, "n c h w"]
 
@@ -22,6 +24,8 @@ class Frozen:
         precision: ``float32``, ``bfloat16`` (autocast) or ``float64``.
         channels_last: memory layout of the images.
         device: where the model is.
+        size: side in pixels of what the encoder sees; uint8 images of another size are resized to
+            it (``centred``). None takes them as they are.
     """
 
     encoder: nn.Module
@@ -29,11 +33,12 @@ class Frozen:
     precision: str = "float32"
     channels_last: bool = False
     device: torch.device | str = "cpu"
+    size: int | None = None
 
     def h(
         self, images: Float[Tensor, "n c h w"] | UInt8[Tensor, "n c h w"]
     ) -> Float[Tensor, "n d"]:
-        """H of every image, float32 on the CPU; uint8 images are divided by 255, nothing else.
+        """H of every image, float32 on the CPU; uint8 images are resized and divided by 255.
 
         The model runs in evaluation mode and is left as it was found: mode, weights and running
         statistics.
@@ -53,6 +58,8 @@ class Frozen:
         parts = []
         with _evaluation_mode(modules):
             for chunk in torch.split(images, CHUNK):
+                if self.size is not None and chunk.dtype == torch.uint8:
+                    chunk = centred(chunk, self.size)
                 parts.append(self.forward(chunk, modules).float().cpu())
         return torch.cat(parts)
 

@@ -4,7 +4,7 @@ The encoder is copied first; what was pretrained stays as it is.
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -34,7 +34,6 @@ def fine_tuned(
     data: LabelledImages,
     *,
     classes: int,
-    size: int,
     descent: Descent,
     purpose: str,
     batch_norm_momentum: float | None = None,
@@ -45,11 +44,11 @@ def fine_tuned(
         frozen: the pretrained encoder; it is not touched.
         data: labelled images, seen through random crops and flips.
         classes: how many.
-        size: side in pixels of what the encoder sees.
         descent: steps, batch and rate.
         purpose: names the streams of orders and crops.
         batch_norm_momentum: weight of the newest batch in the running statistics; None leaves it.
     """
+    size = frozen.size or data.images.shape[2]
     encoder = copy.deepcopy(frozen.encoder).train()
     for norm in (m for m in encoder.modules() if isinstance(m, GroupBatchNorm)):
         norm.group_images = None  # one view of each image: there are no pairs to keep apart
@@ -67,7 +66,7 @@ def fine_tuned(
 
     parameters = [parameter for module in network for parameter in module.parameters()]
     descend(parameters, loss, images=len(data.images), descent=descent, purpose=purpose)
-    return Frozen(encoder, head, frozen.precision, frozen.channels_last, frozen.device)
+    return replace(frozen, encoder=encoder, head=head)
 
 
 def finetune(
@@ -80,7 +79,6 @@ def finetune(
         frozen,
         few,
         classes=int(splits.val.labels.max()) + 1,
-        size=few.images.shape[2],
         descent=Descent(
             steps=settings.epochs * (size // batch),
             batch_size=batch,

@@ -44,13 +44,14 @@ def linear_sgd(frozen: Frozen, splits: LabelledSplits, settings: SgdSettings) ->
 def _fit(frozen: Frozen, fit: LabelledImages, settings: SgdSettings) -> nn.Linear:
     images, labels = fit.images, fit.labels
     whole = None if settings.augment else frozen.h(images)
+    size = frozen.size or images.shape[2]
     batch = min(settings.batch_size, len(images))
     classifier = zero_classifier(frozen.h(images[:1]).shape[1], int(labels.max()) + 1)
 
     def loss(rows: Tensor, epoch: int) -> Tensor:
         if whole is not None:
             return classification_loss(classifier(whole[rows]), labels[rows])
-        views = crop_and_flip(images, rows, epoch, purpose=PURPOSE, size=images.shape[2])
+        views = crop_and_flip(images, rows, epoch, purpose=PURPOSE, size=size)
         return classification_loss(classifier(frozen.h(views)), labels[rows])
 
     descent = Descent(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from simclr_lab.evaluation.classifier import classifier
 from simclr_lab.evaluation.features import Frozen
 from simclr_lab.evaluation.finetune import FinetuneSettings, finetune
 from simclr_lab.evaluation.knn import knn
@@ -23,7 +24,7 @@ from simclr_lab.evaluation.transfer import (
     transfer_finetune,
     transfer_linear,
 )
-from simclr_lab.evaluation.transform_probe import PROBES, transform_probe
+from simclr_lab.evaluation.transform_probe import PROBES, ProbeSettings, transform_probe
 from simclr_lab.evaluation.tsne import TsneSettings, tsne
 from simclr_lab.names import target_of
 
@@ -37,6 +38,7 @@ class Settings:
     finetune: Mapping[str, FinetuneSettings] = field(default_factory=dict)
     transfer: TransferSettings = field(default_factory=TransferSettings)
     transfer_finetune: TransferFinetuneSettings = field(default_factory=TransferFinetuneSettings)
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
     tsne: TsneSettings = field(default_factory=TsneSettings)
 
 
@@ -50,7 +52,6 @@ class Judge:
         settings: of the protocols.
         few: labelled images of a semi-supervised protocol, by its name.
         target: another dataset, by its name, loaded when it is asked for.
-        size: side in pixels of what the encoder sees.
     """
 
     frozen: Frozen
@@ -58,7 +59,6 @@ class Judge:
     settings: Settings = field(default_factory=Settings)
     few: Callable[[str], LabelledImages] | None = None
     target: Callable[[str], Target] | None = None
-    size: int = 32
 
     @cached_property
     def h(self) -> "Features":
@@ -114,7 +114,8 @@ def _finetune(judge: Judge, name: str) -> Measured:
 
 
 def _probe(judge: Judge, name: str) -> Measured:
-    return transform_probe(name, judge.frozen, judge.splits.fit.images, judge.splits.val.images)
+    fit, val = judge.splits.fit.images, judge.splits.val.images
+    return transform_probe(name, judge.frozen, fit, val, judge.settings.probe)
 
 
 def _transfer(judge: Judge, protocol: str) -> Measured:
@@ -124,9 +125,9 @@ def _transfer(judge: Judge, protocol: str) -> Measured:
     kind, name = named
     target = judge.target(name)
     if kind == "transfer":
-        return transfer_linear(judge.frozen, target, judge.size, judge.settings.transfer)
+        return transfer_linear(judge.frozen, target, judge.settings.transfer)
     grid = judge.settings.transfer_finetune
-    return transfer_finetune(judge.frozen, target, judge.size, grid, name)
+    return transfer_finetune(judge.frozen, target, grid, name)
 
 
 PROTOCOLS: dict[str, Callable[[Judge], Measured]] = {
@@ -135,6 +136,7 @@ PROTOCOLS: dict[str, Callable[[Judge], Measured]] = {
     "linear_z": lambda judge: _linear(judge, judge.z),
     "linear_sgd": lambda judge: linear_sgd(judge.frozen, judge.splits, judge.settings.sgd),
     "knn": lambda judge: knn(judge.h.fit, judge.h.val, judge.h.test),
+    "classifier": lambda judge: classifier(judge.frozen, judge.splits),
     "finetune_1pct": partial(_finetune, name="finetune_1pct"),
     "finetune_10pct": partial(_finetune, name="finetune_10pct"),
     **{name: partial(_probe, name=name) for name in PROBES},
@@ -144,7 +146,7 @@ PROTOCOLS: dict[str, Callable[[Judge], Measured]] = {
 """Protocols by name; those that transfer to a dataset are named after it instead."""
 
 READS_TEST = frozenset(
-    {"linear", "linear_z", "linear_sgd", "knn", "finetune_1pct", "finetune_10pct"}
+    {"linear", "linear_z", "linear_sgd", "knn", "classifier", "finetune_1pct", "finetune_10pct"}
 )
 """Protocols that read the test split of the pretraining dataset."""
 

@@ -78,17 +78,15 @@ class TransferFinetuneSettings:
         )
 
 
-def transfer_linear(
-    frozen: Frozen, target: Target, size: int, settings: TransferSettings
-) -> Measured:
-    """L2-regularised multinomial logistic regression by L-BFGS on h of whole images of ``size``.
+def transfer_linear(frozen: Frozen, target: Target, settings: TransferSettings) -> Measured:
+    """L2-regularised multinomial logistic regression by L-BFGS on h of whole images.
 
     Of images with several labels, one regression per class.
     """
     splits = target.splits
     assert splits.test is not None
     fit, val, test = (
-        Labelled(frozen.h(centred(part.images, size)), part.labels)
+        Labelled(frozen.h(part.images), part.labels)
         for part in (splits.fit, splits.val, splits.test)
     )
     best, chosen, model = -1.0, STRENGTH_MAX, None
@@ -124,36 +122,38 @@ class _Regression:
 
 
 def transfer_finetune(
-    frozen: Frozen, target: Target, size: int, settings: TransferFinetuneSettings, name: str
+    frozen: Frozen, target: Target, settings: TransferFinetuneSettings, name: str
 ) -> Measured:
     """Fine-tune once per learning rate and weight decay; the best on validation is trained again.
 
     Args:
         frozen: the pretrained encoder; copies of it are trained.
         target: the dataset.
-        size: side in pixels of what the encoder sees.
         settings: the grid.
         name: of the dataset; it names the random streams.
     """
     splits = target.splits
     assert splits.test is not None
-    val, test = (centred(part.images, size, FINETUNE_MARGIN) for part in (splits.val, splits.test))
+    val, test = (_with_margin(frozen, part.images) for part in (splits.val, splits.test))
     best, chosen = -1.0, (settings.learning_rates[0], settings.weight_decays[0])
     for point in itertools.product(settings.learning_rates, settings.weight_decays):
-        tuned = _train(frozen, splits.fit, target, size, settings, point, name)
+        tuned = _train(frozen, splits.fit, target, settings, point, name)
         value = target.score(tuned.z(val), splits.val.labels)
         if value > best:
             best, chosen = value, point
-    final = _train(frozen, splits.fit + splits.val, target, size, settings, chosen, name)
+    final = _train(frozen, splits.fit + splits.val, target, settings, chosen, name)
     settings_found = {"learning_rate": chosen[0], "weight_decay": chosen[1]}
     return _result(target, best, final.z(test), settings_found)
+
+
+def _with_margin(frozen: Frozen, images: Tensor) -> Tensor:
+    return images if frozen.size is None else centred(images, frozen.size, FINETUNE_MARGIN)
 
 
 def _train(
     frozen: Frozen,
     data: LabelledImages,
     target: Target,
-    size: int,
     settings: TransferFinetuneSettings,
     point: tuple[float, float],
     name: str,
@@ -165,7 +165,6 @@ def _train(
         frozen,
         data,
         classes=target.classes,
-        size=size,
         descent=Descent(settings.steps, batch, rate, decay / rate),
         purpose=f"transfer {name}",
         batch_norm_momentum=min(10 / steps_an_epoch, 0.1),

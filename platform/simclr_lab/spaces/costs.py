@@ -14,10 +14,14 @@ BLOCKS = {
 _BACKWARD = 2
 """A backward pass multiplies about twice as often as the forward pass."""
 
+_NORM = 4
+"""Scale, shift, mean and variance of a channel."""
+
 
 def forward_multiplications(recipe: Recipe) -> float:
     """Multiplications of the encoder's convolutions for one image."""
-    return float(sum(_convolutions(recipe)))
+    layers = _convolutions(recipe)
+    return float(sum(pixels * fan_in * outputs for pixels, fan_in, outputs in layers))
 
 
 def pretraining_multiplications(recipe: Recipe) -> float:
@@ -31,6 +35,19 @@ def pretraining_multiplications(recipe: Recipe) -> float:
     return one * 2 * recipe.total_steps * recipe.batch_size * (1 + _BACKWARD)
 
 
+def encoder_numbers(recipe: Recipe) -> int:
+    """Numbers in an encoder's state: weights, and four a channel for the norm after each."""
+    return sum(outputs * (fan_in + _NORM) for _, fan_in, outputs in _convolutions(recipe))
+
+
+def head_numbers(recipe: Recipe) -> int:
+    """Numbers in the projection head's state."""
+    depth, width, out = recipe.projection.depth, _feature_dim(recipe), recipe.projection.out_dim
+    if not recipe.trains or not depth:
+        return 0
+    return (depth - 1) * width * (width + _NORM) + out * (width + _NORM)
+
+
 COSTS: dict[str, Callable[[Recipe], float]] = {
     "cost/forward_multiplications": forward_multiplications,
     "cost/pretraining_multiplications": pretraining_multiplications,
@@ -38,8 +55,8 @@ COSTS: dict[str, Callable[[Recipe], float]] = {
 """Costs that a sweep may weigh against accuracy."""
 
 
-def _convolutions(recipe: Recipe) -> Iterator[int]:
-    """Multiplications of each convolution: outputs, times the weights that each of them sees."""
+def _convolutions(recipe: Recipe) -> Iterator[tuple[int, int, int]]:
+    """Of each convolution: pixels of its output, weights that one output sees, output channels."""
     encoder = recipe.encoder
     if encoder.kind == "raw_pixels":
         return
@@ -47,7 +64,7 @@ def _convolutions(recipe: Recipe) -> Iterator[int]:
     bottleneck = encoder.depth >= 50
     planes = encoder.channels * encoder.width
     side = _halved(recipe.data.image_size) if stride == 2 else recipe.data.image_size
-    yield side**2 * kernel**2 * 3 * planes
+    yield side**2, kernel**2 * 3, planes
     side = _halved(side) if encoder.stem == "imagenet" else side  # the pool
     width = planes
     for stage, blocks in enumerate(BLOCKS[encoder.depth]):
@@ -55,15 +72,15 @@ def _convolutions(recipe: Recipe) -> Iterator[int]:
             before = side
             side = _halved(side) if stage and not index else side
             if bottleneck:
-                yield before**2 * width * planes
-                yield side**2 * 9 * planes * planes
-                yield side**2 * planes * 4 * planes
+                yield before**2, width, planes
+                yield side**2, 9 * planes, planes
+                yield side**2, planes, 4 * planes
             else:
-                yield side**2 * 9 * width * planes
-                yield side**2 * 9 * planes * planes
+                yield side**2, 9 * width, planes
+                yield side**2, 9 * planes, planes
             out = planes * (4 if bottleneck else 1)
             if index == 0:  # the projected shortcut
-                yield side**2 * width * out
+                yield side**2, width, out
             width = out
         planes *= 2
 

@@ -35,6 +35,7 @@ class TrackerListener:
     tags: Mapping[str, str] = field(default_factory=dict)
     replay_of: str | None = None
     records: dict[str, CellRecord] = field(init=False, default_factory=dict)
+    finished: set[str] = field(init=False, default_factory=set)  # before this launch
 
     def heard(self, task: CellTask, event: CellEvent) -> None:
         """Record one event."""
@@ -49,6 +50,8 @@ class TrackerListener:
                     attempt=event.attempt,
                 )
                 self.tracker.start(record)
+                if event.finished:
+                    self.finished.add(task.key)
                 for report in event.history:
                     self.tracker.report(task.key, report)
             case CellEpoch():
@@ -68,9 +71,11 @@ class TrackerListener:
             case CellFailed():
                 if task.key not in self.records:
                     self.tracker.start(record)
+                # An evaluation that fails takes nothing from an encoder that is finished.
+                kept = task.key in self.finished
                 record = replace(
                     record,
-                    state=State.FAILED,
+                    state=State.FINISHED if kept else State.FAILED,
                     reason=event.reason,
                     reason_kind=event.kind.value,
                     failure=event.log,

@@ -25,7 +25,7 @@ EPOCH_IMAGES = 512
 """Images on which the geometry of h and z is followed from epoch to epoch."""
 
 CHECK_SEED = 0
-"""The views are the same for every cell, so that cells differ by their encoder alone."""
+"""Cells of one augmentation policy see the same views: they differ by their encoder alone."""
 
 _CHUNK = 512
 COLLAPSED_STD = 0.01
@@ -39,6 +39,11 @@ class Embedded:
     h: Tensor
     z_a: Tensor
     z_b: Tensor
+
+    @property
+    def finite(self) -> bool:
+        """Whether all of it are numbers."""
+        return all(bool(torch.isfinite(each).all()) for each in (self.h, self.z_a, self.z_b))
 
 
 @torch.no_grad()
@@ -64,12 +69,15 @@ def embed(recipe: Recipe, model: SimCLR, images: Tensor) -> Embedded:
     return Embedded(h, z_a, z_b)
 
 
-def epoch_diagnostics(recipe: Recipe, model: SimCLR, images: Tensor) -> dict[str, float]:
+def epoch_diagnostics(recipe: Recipe, model: SimCLR, images: Tensor) -> dict[str, float] | None:
     """Geometry of h and z on the first ``EPOCH_IMAGES`` validation images.
 
-    ``val/feature_std`` is relative to the even spread of a sphere's points, 1.
+    ``val/feature_std`` is relative to the even spread of a sphere's points, 1. None where h or z
+    are not finite.
     """
     embedded = embed(recipe, model, images[:EPOCH_IMAGES])
+    if not embedded.finite:
+        return None
     h, z_a, z_b = embedded.h, embedded.z_a, embedded.z_b
     return {
         "val/alignment": float(alignment(z_a, z_b)),

@@ -21,13 +21,17 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True)
 class CellStarted:
-    """The cell is open; ``history`` is what its file already holds, told again with its stamps."""
+    """The cell is open; ``history`` is what its file already holds, told again with its stamps.
+
+    ``finished`` is whether the encoder is, so that only evaluations are left.
+    """
 
     key: str
     attempt: int
     world_size: int
     threads: int
     history: tuple[EpochReport, ...]
+    finished: bool = False
 
 
 @dataclass(frozen=True)

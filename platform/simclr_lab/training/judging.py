@@ -18,6 +18,7 @@ from simclr_lab.evaluation.labelled import LabelledImages, LabelledSplits
 from simclr_lab.evaluation.linear_sgd import SgdSettings
 from simclr_lab.evaluation.protocols import Judge, Settings
 from simclr_lab.evaluation.transfer import Target, TransferFinetuneSettings, TransferSettings
+from simclr_lab.evaluation.transform_probe import ProbeSettings
 from simclr_lab.evaluation.tsne import TsneSettings
 from simclr_lab.recipe import Recipe
 
@@ -44,6 +45,7 @@ def build_judge(
         precision=compute.precision,
         channels_last=compute.channels_last,
         device=device,
+        size=recipe.data.image_size,
     )
     fit_images = recipe.evaluation.transfer_fit_images
 
@@ -57,7 +59,6 @@ def build_judge(
         _settings(recipe),
         few=few,
         target=lambda name: transfer_target(load_dataset(name), fit_images),
-        size=recipe.data.image_size,
     )
 
 
@@ -108,6 +109,9 @@ def _settings(recipe: Recipe) -> Settings:
         },
         transfer=TransferSettings(wanted.transfer_strengths),
         transfer_finetune=grid if recipe.trains else grid.from_scratch(),
+        probe=ProbeSettings(
+            wanted.probe_color_strength, wanted.probe_hidden_units, wanted.probe_iterations
+        ),
         tsne=TsneSettings(wanted.tsne_images, wanted.tsne_perplexity),
     )
 

@@ -31,11 +31,15 @@ from simclr_lab.training.step import training_step
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """Means over the steps since the last epoch's end; ``step`` steps are done."""
+    """Means over the steps since the last epoch's end; ``step`` steps are done.
+
+    ``finite`` is whether the loss, the weights and the running statistics still are.
+    """
 
     epoch: int
     step: int
     metrics: dict[str, float]
+    finite: bool = True
 
 
 class Pretraining:
@@ -86,8 +90,7 @@ class Pretraining:
         """Train to the end from wherever the state stands, yielding at each epoch's end.
 
         An epoch ends with the first step past its last image, the last one with the run. A run
-        whose loss is no longer finite ends after yielding that epoch: its ``train/loss`` is NaN or
-        infinite.
+        that is no longer finite ends after yielding that epoch.
         """
         if not self.recipe.trains:
             return
@@ -103,8 +106,9 @@ class Pretraining:
             done = self.stream.completed_epochs(self.step)
             if done > epoch:
                 metrics = self._mean_over_workers(sums / count)
-                yield EpochMetrics(done, self.step, metrics)
-                if not math.isfinite(metrics["train/loss"]):
+                finite = math.isfinite(metrics["train/loss"]) and self._is_finite()
+                yield EpochMetrics(done, self.step, metrics, finite)
+                if not finite:
                     return
                 sums.zero_()
                 count = 0
@@ -144,6 +148,10 @@ class Pretraining:
         rows = self.subset[part.indices]
         view_a, view_b = self.views(self.images[rows].to(self.device), seeds, batch_seed)
         return view_a, view_b, self.labels[rows].to(self.device)
+
+    def _is_finite(self) -> bool:
+        """Whether every weight and running statistic is a number; the same on every worker."""
+        return all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values())
 
     def learning_rate(self) -> float:
         """Learning rate of the step to come."""

@@ -1,6 +1,5 @@
 """One cell from start to end on one worker: pretrain, checkpoint, evaluate, report (no Ray)."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -93,6 +92,7 @@ class CellRun:
             world_size=self.pretraining.world_size,
             threads=torch.get_num_threads(),
             history=tuple(self.history),
+            finished=finished,
         )
         if not finished:
             yield from self._pretrain()
@@ -121,7 +121,7 @@ class CellRun:
     def _pretrain(self) -> Iterator[CellEvent]:
         clock = _Clock()
         for epoch in self.pretraining.epochs():
-            if not math.isfinite(epoch.metrics["train/loss"]):
+            if not epoch.finite:
                 self.outcome = Outcome.DIVERGED
             if self.writes:
                 with alone():
@@ -133,15 +133,16 @@ class CellRun:
                 else:
                     self.store.save_checkpoint(self.pretraining.step, self._training_state())
                 yield CellEpoch(self.task.key, report)
-            if self._told_to_leave():
-                self.stopped = True
+            if self._leaves():
+                self.stopped = self.outcome is not Outcome.DIVERGED
                 return
 
-    def _told_to_leave(self) -> bool:
+    def _leaves(self) -> bool:
         """Rank 0's answer, the same on every rank: one that left alone would hang the others."""
-        if self.stop is None or self.pretraining.world_size == 1:
-            return False
-        told = self.writes and self.outcome is not Outcome.DIVERGED and self.stop()
+        diverged = self.outcome is Outcome.DIVERGED
+        if self.pretraining.world_size == 1:
+            return diverged
+        told = self.writes and (diverged or (self.stop is not None and self.stop()))
         answer = torch.tensor([int(told)], device=self.pretraining.device)
         dist.broadcast(answer, src=0)
         return bool(answer.item())
@@ -151,13 +152,21 @@ class CellRun:
         earlier = self.history[-1].step if self.history else 0
         images = (epoch.step - earlier) * self.recipe.batch_size
         metrics = dict(epoch.metrics) | clock.costs("cost/pretraining", images)
-        if math.isfinite(metrics["train/loss"]):
-            model = self.pretraining.model
-            metrics |= epoch_diagnostics(self.recipe, model, self._validation_images)
-            if "ridge" in self.recipe.evaluation.protocols:
-                metrics |= self._measure(["ridge"], test=False).metrics
+        if self.outcome is not Outcome.DIVERGED:
+            metrics |= self._look_at_model()
         clock.costs("", 0)  # evaluation is not charged to the next epoch's throughput
         return EpochReport(epoch.epoch, epoch.step, _now_ms(), metrics)
+
+    def _look_at_model(self) -> dict[str, float]:
+        """Geometry and the cheap accuracy; none where h or z overflow, which is divergence too."""
+        model = self.pretraining.model
+        found = epoch_diagnostics(self.recipe, model, self._validation_images)
+        if found is None:
+            self.outcome = Outcome.DIVERGED
+            return {}
+        if "ridge" in self.recipe.evaluation.protocols:
+            found |= self._measure(["ridge"], test=False).metrics
+        return found
 
     def _evaluate(self, missing: dict[str, str], *, first: bool) -> CellEpoch:
         clock = _Clock()

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util import remove_placement_group
 from ray.util.placement_group import PlacementGroup
 from ray.util.queue import Queue
 
+from simclr_lab.training.capacity import Seat
 from simclr_lab.training.events import CellEvent, EndEvent
 from simclr_lab.training.run_cell import CellTask
 from simclr_lab.training.worker import run_rank
@@ -42,12 +43,12 @@ class Group:
         task: what to run.
         shared: references to the decoded dataset.
         workers: processes of the group.
-        threads: threads of each.
+        seat: what each of them asks Ray for, and its threads.
         scratch: folder for Ray Train's own files; every node must reach it.
     """
 
     def __init__(
-        self, task: CellTask, shared: dict[str, Any], workers: int, threads: int, scratch: Path
+        self, task: CellTask, shared: dict[str, Any], workers: int, seat: Seat, scratch: Path
     ) -> None:
         self.key = task.key
         self.queue: Queue = Queue(actor_options={"num_cpus": 0})
@@ -60,11 +61,15 @@ class Group:
             train_loop_config={
                 "task": task,
                 "shared": shared,
-                "threads": threads,
+                "threads": seat.threads,
                 "events": self.queue,
                 "stop": str(self._stop),
             },
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=torch.cuda.is_available()),
+            scaling_config=ScalingConfig(
+                num_workers=workers, use_gpu=seat.gpus > 0, resources_per_worker=seat.devices
+            ),
+            # By what this node can compute on, as ``run_rank`` does: a GPU may be only counted.
+            torch_config=TorchConfig(backend="nccl" if torch.cuda.is_available() else "gloo"),
             run_config=RunConfig(
                 name=task.key,
                 storage_path=str(scratch),
@@ -125,7 +130,7 @@ def run_on_workers(
     shared: dict[str, Any],
     *,
     workers: int,
-    threads: int,
+    seat: Seat,
     grace: float = GRACE_SECONDS,
 ) -> Generator[CellEvent, None, None]:
     """The events of a cell on ``workers`` processes (NCCL on GPUs, gloo on CPUs).
@@ -141,7 +146,7 @@ def run_on_workers(
     with tempfile.TemporaryDirectory(
         prefix=f"{task.key}-", dir=folder, ignore_cleanup_errors=True
     ) as scratch:
-        group = Group(task, shared, workers, threads, Path(scratch))
+        group = Group(task, shared, workers, seat, Path(scratch))
         try:
             yield from group.events()
         finally:

@@ -38,7 +38,8 @@ def run_rank(config: dict[str, Any]) -> None:
 
     use_threads(config["threads"])
     events: Queue = config["events"]
-    device, stop = get_device(), Path(config["stop"])
+    device = get_device() if torch.cuda.is_available() else torch.device("cpu")
+    stop = Path(config["stop"])
     run = CellRun(config["task"], receive(config["shared"]), device, stop=stop.exists)
     if run.writes:
         events.put(get_current_placement_group())

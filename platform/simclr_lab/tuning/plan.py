@@ -3,10 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
 from simclr_lab.cell import CellRecord, State, StudyCell
 from simclr_lab.identity import METHOD_VERSION, cell_key, evaluation_key
 from simclr_lab.recipe import Recipe
+from simclr_lab.tuning.sizes import Sizing, fitting_workers
+
+ONE_WORKER = Sizing()
 
 
 class Action(StrEnum):
@@ -21,7 +25,11 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell of a study with what is to be done about it."""
+    """A cell of a study with what is to be done about it, and how large it is.
+
+    ``threads`` are those of each worker; None: what the cluster gives it. ``gpu_share`` is the part
+    of a GPU that a cell of one worker holds.
+    """
 
     key: str
     arm: str
@@ -30,6 +38,8 @@ class PlannedCell:
     action: Action
     workers: int = 1
     attempt: int = 0
+    threads: int | None = None
+    gpu_share: Fraction = Fraction(1)
 
     @property
     def launches(self) -> bool:
@@ -56,7 +66,7 @@ def plan_cell(
     known: Mapping[str, CellRecord],
     *,
     data_digest: str,
-    workers: int = 1,
+    sizing: Sizing = ONE_WORKER,
     retry_failed: bool = False,
     force: bool = False,
     newest_attempt: Callable[[str], int] = lambda key: 0,
@@ -67,7 +77,7 @@ def plan_cell(
         replicate: the arm and its seed.
         known: key -> what the ledger knows.
         data_digest: digest of the dataset.
-        workers: what the user asks for; see ``fitting_workers``.
+        sizing: how large new cells are; a continued one keeps its workers and threads.
         retry_failed: go on with a cell that failed.
         force: open a new attempt of a cell that is finished or failed.
         newest_attempt: key -> highest attempt that has files, whatever the ledger knows.
@@ -85,16 +95,20 @@ def plan_cell(
         record = None  # nothing of it is continued
     else:
         attempt = record.attempt
+    workers, threads = sizing.workers_of(recipe), sizing.threads
     if record is not None and record.world_size and record.state is not State.FINISHED:
-        workers = record.world_size  # a continued cell keeps its world size, hence its bits
+        # A continued cell keeps its world size and its threads, hence its bits.
+        workers, threads = fitting_workers(recipe, record.world_size), record.threads or threads
     return PlannedCell(
         key=key,
         arm=replicate.arm,
         seed=replicate.seed,
         recipe=recipe,
         action=action,
-        workers=fitting_workers(recipe, workers),
+        workers=workers,
         attempt=attempt,
+        threads=threads,
+        gpu_share=sizing.gpu_share,
     )
 
 
@@ -103,7 +117,7 @@ def plan_cells(
     known: Mapping[str, CellRecord],
     *,
     data_digest: str,
-    workers: int = 1,
+    sizing: Sizing = ONE_WORKER,
     retry_failed: bool = False,
     force: bool = False,
     newest_attempt: Callable[[str], int] = lambda key: 0,
@@ -115,7 +129,7 @@ def plan_cells(
             replicate,
             known,
             data_digest=data_digest,
-            workers=workers,
+            sizing=sizing,
             retry_failed=retry_failed,
             force=force,
             newest_attempt=newest_attempt,
@@ -143,26 +157,6 @@ def decide(record: CellRecord | None, recipe: Recipe, *, retry_failed: bool = Fa
     if record.state is State.FAILED and not retry_failed:
         return Action.FAILED
     return Action.CONTINUE
-
-
-def fitting_workers(recipe: Recipe, wanted: int) -> int:
-    """The largest number of workers up to ``wanted`` that the recipe's batch can be cut for.
-
-    Workers divide the batch, and hold or share whole groups of batch norm.
-    """
-    if not recipe.trains:
-        return 1
-    group = recipe.batch_norm.group_images
-    whole = recipe.batch_size if group == "whole" else group
-    micro = recipe.compute.micro_batch_size
-
-    def fits(workers: int) -> bool:
-        local = recipe.batch_size // workers
-        if recipe.batch_size % workers or (micro != "whole" and local % micro):
-            return False
-        return local % whole == 0 or whole % local == 0
-
-    return max(n for n in range(1, max(wanted, 1) + 1) if fits(n))
 
 
 def reference_replicates(base: Recipe, seeds: Sequence[int]) -> list[Replicate]:

@@ -9,7 +9,7 @@ from typing import Any
 from ray import tune
 
 from simclr_lab.data.sources import Dataset
-from simclr_lab.training.cluster import slots
+from simclr_lab.training.cluster import capacity
 from simclr_lab.training.shared_data import share
 from simclr_lab.tuning.listening import CellListener, ListeningCallback
 from simclr_lab.tuning.reaper import reap
@@ -36,17 +36,18 @@ def run_cells(
     its end ``source``. KeyboardInterrupt passes through: running cells stay unfinished with the
     checkpoint of their last epoch; once ``halted`` they leave in order, likewise unfinished.
 
-    Raises Unplaceable for cells that no cluster of this size can run, before any is started, and
-    Stuck when cells wait and none runs.
+    Raises Unplaceable for cells that no cluster of this size can run, ClusterUnfit for a cluster
+    that can run none, both before any is started, and Stuck when cells wait and none runs.
     """
-    if source.widest() > slots():
-        raise Unplaceable("a cell of the study", source.widest(), slots())
+    able = capacity()
+    if source.widest() > able.slots:
+        raise Unplaceable("a cell of the study", source.widest(), able.slots)
     scratch = storage / "scratch" / f"tune-{uuid.uuid4().hex[:12]}"
     shared = share(dataset)
     trainable: Any = tune.with_resources(
         tune.with_parameters(CellTrial, shared=shared), trial_resources
     )
-    searcher = CellSearcher(source, str(storage), slots(), halted)
+    searcher = CellSearcher(source, str(storage), able, halted)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from ray.tune import Stopper
 from ray.tune.search import Searcher
 
 from simclr_lab.cell import State
+from simclr_lab.training.capacity import Capacity, Seat
 from simclr_lab.training.events import CellEvent, CellFailed, CellStopped, EndEvent, FailureKind
 from simclr_lab.training.trainer import stop_file
 from simclr_lab.tuning.plan import PlannedCell
@@ -21,9 +23,12 @@ _PATIENCE_SECONDS = 0.5
 class Unplaceable(RuntimeError):  # noqa: N818 - reads as what it says
     """A cell asks for more workers than the cluster has tickets; it would wait for ever."""
 
-    def __init__(self, what: str, workers: int, slots: int) -> None:
+    def __init__(
+        self, what: str, workers: int, slots: int, slots_each: Fraction = Fraction(1)
+    ) -> None:
+        each = f" of {slots_each} processors" if slots_each > 1 else ""
         super().__init__(
-            f"{what} asks for {workers} workers, and the cluster has {slots} slots; "
+            f"{what} asks for {workers} workers{each}, and the cluster has {slots} slots; "
             "ask for fewer --workers, or for a larger cluster"
         )
 
@@ -34,7 +39,7 @@ class CellSearcher(Searcher):  # type: ignore[misc]
     Args:
         source: where cells come from.
         storage: where the cells' files are.
-        slots: tickets of the cluster; what is handed out never holds more.
+        capacity: of the cluster; nothing is handed out once all of its tickets are.
         halted: once true, no cell starts and those that run leave at their next event.
     """
 
@@ -42,11 +47,11 @@ class CellSearcher(Searcher):  # type: ignore[misc]
         self,
         source: CellSource,
         storage: str,
-        slots: int,
+        capacity: Capacity,
         halted: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
-        self.source, self.storage, self.slots = source, storage, slots
+        self.source, self.storage, self.capacity = source, storage, capacity
         self.halted = halted
         self.running: dict[str, PlannedCell] = {}
         self._not_before = 0.0
@@ -58,12 +63,13 @@ class CellSearcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> Any:
         """The configuration of the next trial, None for 'not now', or FINISHED.
 
-        Raises Unplaceable for a cell of more workers than there are slots.
+        Raises Unplaceable for a cell of more workers than there are slots, and ClusterUnfit for
+        one whose workers no node can hold.
         """
         if time.monotonic() < self._not_before:
             return None
-        used = sum(cell.workers for cell in self.running.values())
-        if used >= self.slots:
+        used = sum(cell.workers * self._seat(cell).slots for cell in self.running.values())
+        if used >= self.capacity.slots:
             return None
         cell = Exhausted() if self.halted() else self.source.next_cell()
         if isinstance(cell, Exhausted):
@@ -71,10 +77,14 @@ class CellSearcher(Searcher):  # type: ignore[misc]
         if isinstance(cell, Wait):
             self._not_before = time.monotonic() + _PATIENCE_SECONDS
             return None
-        if cell.workers > self.slots:
-            raise Unplaceable(f"cell {cell.key}", cell.workers, self.slots)
+        seat, slots = self._seat(cell), self.capacity.slots
+        if cell.workers * seat.slots > slots:
+            raise Unplaceable(f"cell {cell.key}", cell.workers, slots, seat.slots)
         self.running[trial_id] = cell
-        return trial_config(cell, self.storage)
+        return trial_config(cell, self.storage, seat)
+
+    def _seat(self, cell: PlannedCell) -> Seat:
+        return self.capacity.seat(cell.workers, cell.threads, cell.gpu_share)
 
     def stop_after(self, trial_id: str, event: CellEvent) -> CellStopped | None:
         """The end that the driver makes after an event: pruned by the source, or halted."""

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 from ray import tune
 
-from simclr_lab.training.cluster import SLOT
+from simclr_lab.training.capacity import Seat
 from simclr_lab.training.events import CellEvent, CellFailed, EndEvent, FailureKind
 from simclr_lab.training.run_cell import CellTask
 from simclr_lab.training.trainer import run_on_workers
@@ -33,22 +33,22 @@ class WornProcess(RuntimeError):  # noqa: N818 - not an error of the cell: Tune 
     """This process has run enough cells; the trial goes on in a new one."""
 
 
-def trial_config(cell: PlannedCell, storage: str) -> dict[str, Any]:
-    """The configuration that Tune carries to the trial."""
+def trial_config(cell: PlannedCell, storage: str, seat: Seat) -> dict[str, Any]:
+    """The configuration that Tune carries to the trial; ``seat`` is what each worker asks for."""
     task = CellTask(cell.key, cell.recipe, cell.seed, storage, cell.attempt)
-    return {"task": task, "workers": cell.workers}
+    return {"task": task, "workers": cell.workers, "seat": seat}
 
 
 def trial_resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """Tickets of a trial: one bundle each, so that a large cell may span nodes.
+    """Tickets of a trial: one bundle a worker, so that a large cell may span nodes.
 
-    A cell of one worker computes in the trial's process and takes its processor there; a larger
-    one holds tickets only, while Ray Train asks for the processors.
+    A cell of one worker computes in the trial's process and takes its processors, or its part of a
+    GPU, there; a larger one holds tickets only, while Ray Train asks for the devices.
     """
-    workers = config["workers"]
+    workers, seat = config["workers"], config["seat"]
     if workers == 1:
-        return tune.PlacementGroupFactory([{SLOT: 1, "CPU": 1}])
-    return tune.PlacementGroupFactory([{SLOT: 1}] * workers)
+        return tune.PlacementGroupFactory([seat.tickets | seat.devices])
+    return tune.PlacementGroupFactory([seat.tickets] * workers)
 
 
 class CellTrial(tune.Trainable):  # type: ignore[misc]
@@ -82,14 +82,14 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
             self.failed = True
 
     def _open(self, config: dict[str, Any]) -> None:
-        task, workers, threads = config["task"], config["workers"], 1
+        task, workers, seat = config["task"], config["workers"], config["seat"]
         self.key = task.key
         self.opened = True
         self.cells += 1
         self.events: Generator[CellEvent, None, None] = (
-            run_alone(task, self.shared, threads)
+            run_alone(task, self.shared, seat.threads)
             if workers == 1
-            else run_on_workers(task, self.shared, workers=workers, threads=threads)
+            else run_on_workers(task, self.shared, workers=workers, seat=seat)
         )
 
     def step(self) -> dict[str, Any]:

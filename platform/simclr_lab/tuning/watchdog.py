@@ -7,7 +7,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from simclr_lab.training.cluster import SLOT
+from simclr_lab.training.capacity import SLOT
 from simclr_lab.tuning.reaper import reap
 from simclr_lab.tuning.searcher import CellSearcher
 
@@ -74,6 +74,6 @@ class Watchdog(tune.Callback):  # type: ignore[misc]
         free = ray.available_resources()
         return (
             f"Nothing has run for {seconds / 60:.1f} minutes while these cells wait for a place: "
-            f"{cells}. Of {self.searcher.slots} slots {free.get(SLOT, 0):g} are free, with "
-            f"{free.get('CPU', 0):g} processors. The same command again continues."
+            f"{cells}. Of {self.searcher.capacity.slots} slots {free.get(SLOT, 0):g} are free, "
+            f"with {free.get('CPU', 0):g} processors. The same command again continues."
         )
