@@ -27,9 +27,10 @@ BRIEF = {
     "evaluation__tsne_images": 60,
 }
 LOOKING = sorted(
-    set(PROTOCOLS) - {"spectrum"} | {"transfer_fashion_mnist", "transfer_finetune_fashion_mnist"}
+    set(PROTOCOLS) - {"spectrum", "classifier"}
+    | {"transfer_fashion_mnist", "transfer_finetune_fashion_mnist"}
 )
-"""Protocols that show images to the encoder; the spectrum is of the head's weights."""
+"""Protocols that show images to any encoder: the spectrum is of weights, one needs labels' head."""
 
 
 class Colours(nn.Module):
@@ -53,7 +54,8 @@ def judge_of(dataset: Dataset, sides: set[tuple[int, ...]], **changes) -> Judge:
     recipe = small_recipe(data__image_size=SEEN, **BRIEF | changes)
     encoder = Colours()
     encoder.register_forward_pre_hook(lambda _, shown: sides.add(tuple(shown[0].shape[2:])))
-    model = SimCLR(encoder, nn.Identity())
+    head = nn.Linear(8, 10) if recipe.supervised else nn.Identity()
+    model = SimCLR(encoder, head)
     return build_judge(recipe, model, dataset, device=torch.device("cpu"), test=True)
 
 
@@ -78,4 +80,10 @@ def test_the_encoder_sees_its_own_size(
 def test_also_without_augmentation(dataset: Dataset) -> None:
     sides: set[tuple[int, ...]] = set()
     evaluate(judge_of(dataset, sides, evaluation__sgd_augment=False), ["linear_sgd"])
+    assert sides == {(SEEN, SEEN)}
+
+
+def test_also_by_the_classifier_of_the_supervised_baseline(dataset: Dataset) -> None:
+    sides: set[tuple[int, ...]] = set()
+    evaluate(judge_of(dataset, sides, loss__name="cross_entropy"), ["classifier"])
     assert sides == {(SEEN, SEEN)}
