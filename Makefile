@@ -7,7 +7,7 @@ RESULTS := results
 export MLFLOW_DISABLE_TELEMETRY := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup demo test faults soak check bench-overhead clean
+.PHONY: setup demo test faults soak lint check bench-overhead clean
 
 setup: $(STAMP)
 
@@ -26,12 +26,15 @@ demo: $(STAMP)
 	$(BIN)/python -m analysis table_sweep --scale demo --study demo --out $(RESULTS)
 	$(BIN)/simclr-lab where --out $(RESULTS)
 
-# Format, lint, types, layers and the fast tests.
-check: $(STAMP)
-	$(BIN)/ruff format --check platform analysis benchmarks tests
-	$(BIN)/ruff check platform analysis benchmarks tests
-	$(BIN)/mypy platform/simclr_lab analysis benchmarks
+# Format, lint, types and layers.
+lint: $(STAMP)
+	$(BIN)/ruff format --check platform analysis tests benchmarks
+	$(BIN)/ruff check platform analysis tests benchmarks
+	$(BIN)/mypy platform/simclr_lab analysis
 	$(BIN)/lint-imports --no-logo
+
+# The same and the fast tests: before every commit.
+check: lint
 	$(BIN)/pytest -q -m "not slow and not ray"
 
 # Every test but the faults.
