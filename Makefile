@@ -30,7 +30,7 @@ demo: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff format --check platform analysis tests benchmarks
 	$(BIN)/ruff check platform analysis tests benchmarks
-	$(BIN)/mypy platform/simclr_lab analysis
+	$(BIN)/mypy platform/simclr_lab analysis benchmarks
 	$(BIN)/lint-imports --no-logo
 
 # The same and the fast tests: before every commit.
