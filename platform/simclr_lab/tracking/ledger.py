@@ -54,7 +54,9 @@ class Ledger:
         """
         try:
             probing.probe(self.tracking_uri, write=write)
-            for found in self.other_schemas():
+            with probing.first_opening(self.tracking_uri):
+                others = self.other_schemas()
+            for found in others:
                 raise LedgerUnreadable(self.tracking_uri, found, schema.SCHEMA)
         except LedgerUnreadable:
             raise

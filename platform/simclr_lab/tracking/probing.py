@@ -2,10 +2,14 @@
 
 import sqlite3
 import urllib.request
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 _PROBE_SECONDS = 5.0
+_OPENING_SECONDS = 60.0
 
 
 def answers(uri: str) -> bool:
@@ -36,6 +40,24 @@ def probe(uri: str, *, write: bool = False) -> None:
         connection.execute("pragma schema_version")
         if write:
             _probe_writing(connection)
+
+
+@contextmanager
+def first_opening(uri: str) -> Iterator[None]:
+    """One process at a time: MLflow makes a new file's tables without a lock of its own.
+
+    Where nothing can be written no table is made either.
+    """
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    lock = FileLock(f"{uri.removeprefix('sqlite:///')}.lock")
+    with suppress(OSError):
+        lock.acquire(timeout=_OPENING_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _probe_writing(connection: sqlite3.Connection) -> None:
