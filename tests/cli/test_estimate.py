@@ -1,6 +1,7 @@
 """What a plan says it costs, and what is refused before anything is recorded."""
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from simclr_lab.cell import CellRecord
 from simclr_lab.cli import fitness, session
 from simclr_lab.cli.app import app
 from simclr_lab.cli.estimate import Estimate, Estimator, disk_bytes
-from simclr_lab.cli.fitness import in_units, machine_memory, worker_memory
+from simclr_lab.cli.fitness import in_units, machine_memory, refuse_crowded, worker_memory
 from simclr_lab.cli.plan_view import show_estimate
 from simclr_lab.cli.prices import Prices, load_prices
 from simclr_lab.fields import FieldError
@@ -20,6 +21,7 @@ from simclr_lab.recipe import Recipe
 from simclr_lab.recipes import named_recipe
 from simclr_lab.spaces.costs import encoder_numbers, head_numbers
 from simclr_lab.training.build import build_model, build_optimizer
+from simclr_lab.training.capacity import ClusterUnfit
 from simclr_lab.training.probing import Probed, Prober, probe
 from simclr_lab.tuning.plan import Action, PlannedCell
 
@@ -297,3 +299,18 @@ def test_prices_without_the_rate_that_is_used(own_home, tmp_path: Path) -> None:
     result = launched(tmp_path, "--dry-run", "--prices", str(prices))
     assert result.exit_code == 2
     assert "has no worker_hour" in result.stderr
+
+
+def test_cells_that_share_a_gpu_must_fit_it_together(tmp_path: Path) -> None:
+    asked = estimator(tmp_path, found=Probed(0.1, 5 * 2**30, 16 * 2**30))
+    asked([cell(), cell(workers=2)])
+
+    def crowd(share: Fraction, planned: PlannedCell) -> None:
+        refuse_crowded([replace(planned, gpu_share=share)], asked.prober)
+
+    crowd(Fraction(1, 3), cell())
+    crowd(Fraction(1, 4), cell(workers=2))
+    crowd(Fraction(1, 4), cell(Action.REUSE))
+    crowd(Fraction(1, 4), cell(batch_size=64))  # not probed
+    with pytest.raises(ClusterUnfit, match=r"1/4 puts 4 cells .* 16384 MiB.* 5120; .* 1/3 or more"):
+        crowd(Fraction(1, 4), cell())

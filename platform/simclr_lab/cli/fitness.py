@@ -13,8 +13,10 @@ from simclr_lab.cli.estimate import Estimate
 from simclr_lab.fields import FieldError
 from simclr_lab.tracking.home import home
 from simclr_lab.tracking.unfit import Unfit
+from simclr_lab.training.capacity import node_slots
 from simclr_lab.training.probing import Prober, in_words, what_fits
 from simclr_lab.tuning.plan import PlannedCell
+from simclr_lab.tuning.sizes import check_share
 
 MEMORY_VARIABLE = "SIMCLR_LAB_WORKER_MEMORY_GIB"
 _GROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -23,7 +25,9 @@ _GROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 def own_slots() -> int | None:
     """Workers that this machine runs at once; None on a cluster, which is not known yet."""
-    return None if os.environ.get("RAY_ADDRESS") else os.cpu_count() or 1
+    if os.environ.get("RAY_ADDRESS"):
+        return None
+    return node_slots({"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()})
 
 
 def worker_memory(cells: Sequence[PlannedCell], slots: int | None) -> int | None:
@@ -86,6 +90,17 @@ def refuse_unfit(estimate: Estimate, prober: Prober, *, memory: bool = True) -> 
         )
     if memory and estimate.too_large:
         raise Unfit(_too_large(estimate, prober))
+
+
+def refuse_crowded(cells: Sequence[PlannedCell], prober: Prober) -> None:
+    """Raises ClusterUnfit where cells that share a GPU were probed not to fit it together."""
+    for cell in cells:
+        if cell.gpu_share == 1 or cell.workers > 1 or not cell.launches:
+            continue
+        found = prober.known(cell.recipe, 1)
+        if found is not None and found.memory_bytes and found.limit_bytes:
+            memory = {in_words(cell.recipe, 1): found.memory_bytes}
+            check_share(cell.gpu_share, memory, found.limit_bytes)
 
 
 def _too_large(estimate: Estimate, prober: Prober) -> str:

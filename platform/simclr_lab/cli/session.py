@@ -13,6 +13,7 @@ from simclr_lab.cli.exits import Exit, errors, leave, output
 from simclr_lab.cli.fitness import (
     on_gpus,
     own_slots,
+    refuse_crowded,
     refuse_unfit,
     worker_hours_name,
     worker_memory,
@@ -60,7 +61,7 @@ class Session:
         only stand for what a search will propose, and their memory is no reason to refuse; nor is
         it after ``--no-probe``.
 
-        Raises Unfit, before anything is recorded.
+        Raises Unfit or ClusterUnfit, before anything is recorded.
         """
         ahead = cells if ahead is None else ahead
         prober = self._prober(ahead)
@@ -81,6 +82,7 @@ class Session:
         show_estimate(found, worker_hours_name())
         self.announcer.plan(plain_plan(cells, found))
         refuse_unfit(found, prober, memory=not example and request.probe is not False)
+        refuse_crowded(ahead, prober)
 
     def _prober(self, cells: Sequence[PlannedCell]) -> Prober:
         where = f"{hardware()}, torch {version('torch')}, method {METHOD_VERSION}"
