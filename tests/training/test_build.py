@@ -28,6 +28,9 @@ from simclr_lab.training.build import (
 
 OPERATORS = {
     "semantics": "torchvision",
+    "crop": "torchvision",
+    "brightness": "multiplicative",
+    "base_flip": False,
     "color_strength": 0.7,
     "crop_area_min": 0.21,
     "flip_probability": 0.41,
@@ -38,9 +41,12 @@ OPERATORS = {
     "blur_sigma_max": 1.3,
     "blur_sigma_scope": "image",
     "cutout_probability": 0.11,
+    "cutout_position": "anywhere",
     "noise_probability": 0.12,
     "noise_level_max": 0.13,
+    "noise_law": "constant",
     "sobel_probability": 0.14,
+    "sobel_scaling": "fixed",
     "equalize_probability": 0.15,
     "solarize_probability": 0.16,
     "solarize_threshold": 0.17,
@@ -57,10 +63,13 @@ LOSS = {
     "temperature": 0.37,
     "margin": 0.9,
     "semi_hard": True,
+    "reduction": "sum",
+    "without_candidate": "easiest",
     "normalize": False,
     "negatives": "one_view",
     "scale": "paper",
 }
+MINED = ("semi_hard", "reduction", "without_candidate")
 
 
 def in_section(section: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -90,15 +99,18 @@ def test_views_are_those_of_a_direct_call(branches: str) -> None:
 def test_each_setting_of_an_operator_is_passed_alone(name: str) -> None:
     alone = {name: OPERATORS[name]}
     defaults = {"color_strength": 0.5, "blur_probability": 0.5}
-    expected = ordered_policy(make_operators(**defaults | alone), ORDER)
-    assert augmented(**alone).policy == expected
-    assert augmented(**alone) != augmented()
+    branches = "second" if name == "base_flip" else "both"  # only one branch has a shared crop
+    expected = ordered_policy(make_operators(**defaults | alone), ORDER, branches)
+    assert augmented(**alone, branches=branches).policy == expected
+    assert augmented(**alone, branches=branches) != augmented(branches=branches)
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Twelve pairs; nothing is less like the first image than its own other view."""
     draws = torch.Generator().manual_seed(0)
     z_a = torch.randn(12, 6, generator=draws, dtype=torch.float64) / 2
     z_b = z_a + torch.randn(12, 6, generator=draws, dtype=torch.float64) / 2
+    z_b[0] = -z_a[0]
     return z_a, z_b, torch.arange(12) % 3
 
 
@@ -110,7 +122,7 @@ def direct_loss(name: str, values: dict[str, Any]) -> torch.Tensor:
     factor = {"code": 2.0, "paper": 1.0}[values["scale"]]
     if name == "nt_xent":
         return factor * nt_xent(z_a, z_b, temperature=values["temperature"], **common)
-    common["semi_hard"] = values["semi_hard"]
+    common |= {name: values[name] for name in MINED}
     if name == "nt_logistic":
         return factor * nt_logistic(z_a, z_b, temperature=values["temperature"], **common)
     return factor * margin_triplet(z_a, z_b, margin=values["margin"], **common)
@@ -123,8 +135,8 @@ def built_loss(name: str, values: dict[str, Any]) -> float:
 
 USED = {
     "nt_xent": {"temperature", "normalize", "negatives", "scale"},
-    "nt_logistic": {"temperature", "semi_hard", "normalize", "negatives", "scale"},
-    "margin_triplet": {"margin", "semi_hard", "normalize", "negatives", "scale"},
+    "nt_logistic": {"temperature", *MINED, "normalize", "negatives", "scale"},
+    "margin_triplet": {"margin", *MINED, "normalize", "negatives", "scale"},
     "cross_entropy": set(),
 }
 
@@ -138,11 +150,13 @@ def test_losses_are_those_of_a_direct_call(name: str) -> None:
     ("name", "field"), [(name, field) for name, used in USED.items() for field in sorted(used)]
 )
 def test_each_setting_of_a_loss_is_passed_alone(name: str, field: str) -> None:
-    defaults = Loss().model_dump() | {"temperature": 0.1}
-    alone = {field: LOSS[field]}
+    # Only semi-hard anchors can be without a candidate.
+    base = {"semi_hard": True} if field == "without_candidate" else {}
+    defaults = Loss().model_dump() | {"temperature": 0.1} | base
+    alone = base | {field: LOSS[field]}
     expected = float(direct_loss(name, defaults | alone))
     assert built_loss(name, alone) == pytest.approx(expected, rel=1e-12)
-    assert abs(built_loss(name, alone) - built_loss(name, {})) > 1e-3
+    assert abs(built_loss(name, alone) - built_loss(name, base)) > 1e-3
 
 
 def test_measures_are_those_of_a_direct_call() -> None:
@@ -214,19 +228,20 @@ def assert_same_module(found: nn.Module, expected: nn.Module) -> None:
 
 @pytest.mark.parametrize("stem", ["imagenet", "cifar", "stride2"])
 def test_the_encoder_is_that_of_a_direct_call(stem: str) -> None:
-    assert set(Encoder.model_fields) == {"kind", "depth", "width", "channels", "stem"}
+    assert set(Encoder.model_fields) == {"kind", "depth", "width", "channels", "stem", "variant"}
     recipe = small_recipe(
         encoder__depth=34,
         encoder__width=2,
         encoder__channels=16,
         encoder__stem=stem,
+        encoder__variant="torchvision",
         batch_norm__group_images=4,
     )
     found = build_model(recipe, 3).encoder
     draws = generator(3, "encoder")
-    expected = resnet(34, 2, stem, channels=16, group_images=4, generator=draws)
+    expected = resnet(34, 2, stem, "torchvision", channels=16, group_images=4, generator=draws)
     assert_same_module(found, expected)
-    assert (found.stem, found.variant, found.recompute) == (stem, "paper", False)
+    assert (found.stem, found.variant, found.recompute) == (stem, "torchvision", False)
     kept = small_recipe(compute__activation_checkpointing=True)
     assert build_model(kept, 3).encoder.recompute
     norms = [m for m in build_model(kept, 3).modules() if isinstance(m, GroupBatchNorm)]
