@@ -19,7 +19,7 @@ pytestmark = [
 
 
 def test_a_node_is_lost_and_comes_back(
-    lab: Lab, undisturbed: Undisturbed, moments: random.Random, took: Callable[[str], None]
+    lab: Lab, undisturbed: Undisturbed, moments: random.Random, took: Callable[..., None]
 ) -> None:
     command = lab.start(pair(lab.folder))
     command.wait_for("started")
