@@ -58,12 +58,12 @@ def moments(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture
-def took(request: pytest.FixtureRequest, undisturbed: Undisturbed) -> Callable[[str], None]:
-    """``took("alone")`` notes the wall time that the fault cost a study."""
+def took(request: pytest.FixtureRequest, undisturbed: Undisturbed) -> Callable[..., None]:
+    """``took("alone")`` notes the wall time that the fault cost; of studies, all that they ran."""
     began = time.monotonic()
 
-    def note(study: str) -> None:
-        lost = time.monotonic() - began - undisturbed.seconds[study]
+    def note(*studies: str) -> None:
+        lost = time.monotonic() - began - sum(undisturbed.seconds[each] for each in studies)
         line = f"{request.node.name}: {lost:.0f} s lost"
         request.config.stash.setdefault(SECONDS, []).append(line)
 

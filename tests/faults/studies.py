@@ -50,9 +50,19 @@ def alone(folder: Path, *temperatures: float) -> list[str]:
     return ablation(folder, "alone", ALONE, *(temperatures or (0.1, 0.5)))
 
 
+def four(folder: Path) -> list[str]:
+    """Cells on one worker, more than there are slots; two of them are those of ``alone``."""
+    return ablation(folder, "four", ALONE, 0.1, 0.5, 0.2, 1.0)
+
+
 def pair(folder: Path) -> list[str]:
     """A cell on two workers, one on each node."""
     return ablation(folder, "pair", PAIR, 0.2)
 
 
-STUDIES: dict[str, Callable[[Path], list[str]]] = {"alone": alone, "pair": pair, "search": sweep}
+STUDIES: dict[str, Callable[[Path], list[str]]] = {
+    "alone": alone,
+    "four": four,
+    "pair": pair,
+    "search": sweep,
+}

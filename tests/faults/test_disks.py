@@ -30,7 +30,7 @@ def small_disk(lab: Lab) -> Iterator[None]:
 
 
 def test_the_disk_is_full(
-    lab: Lab, small_disk: None, undisturbed: Undisturbed, took: Callable[[str], None]
+    lab: Lab, small_disk: None, undisturbed: Undisturbed, took: Callable[..., None]
 ) -> None:
     """Cells that cannot be saved fail and say why; with space the same command does the rest."""
     command = lab.start(alone(lab.folder))
@@ -59,7 +59,7 @@ def test_a_read_only_home_is_refused(lab: Lab, small_disk: None, undisturbed: Un
 
 
 def test_the_newest_checkpoint_is_corrupted(
-    lab: Lab, undisturbed: Undisturbed, took: Callable[[str], None]
+    lab: Lab, undisturbed: Undisturbed, took: Callable[..., None]
 ) -> None:
     """The cell starts again from what is left, and its history stays one row per step."""
     command = lab.start(alone(lab.folder))

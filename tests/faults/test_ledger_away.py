@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from faults.lab import Lab, Undisturbed, some_time
 from faults.nearby import MlflowServer
-from faults.studies import alone
+from faults.studies import alone, four
 
 pytestmark = [
     pytest.mark.faults,
@@ -24,10 +24,9 @@ def test_the_ledger_is_away_for_twenty_seconds(
     undisturbed: Undisturbed,
     server: MlflowServer,
     moments: random.Random,
-    took: Callable[[str], None],
+    took: Callable[..., None],
 ) -> None:
-    arguments = alone(lab.folder, 0.1, 0.5, 0.2, 1.0)  # more cells than slots
-    command = lab.start(arguments)
+    command = lab.start(four(lab.folder))
     command.wait_for("started")
     some_time(moments, 1.0)
     server.kill()
@@ -40,7 +39,7 @@ def test_the_ledger_is_away_for_twenty_seconds(
     server.start()
     code, output = command.finish()
     assert code == 0, output
-    took("alone")
+    took("alone", "four")
     lab.assert_sound(undisturbed.lab)
 
 

@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def test_the_driver_is_killed(
-    lab: Lab, undisturbed: Undisturbed, moments: random.Random, took: Callable[[str], None]
+    lab: Lab, undisturbed: Undisturbed, moments: random.Random, took: Callable[..., None]
 ) -> None:
     command = lab.start(alone(lab.folder))
     command.wait_for("started")
@@ -33,7 +33,7 @@ def test_the_driver_is_killed(
 
 
 def test_the_driver_is_killed_between_a_checkpoint_and_its_record(
-    lab: Lab, undisturbed: Undisturbed, took: Callable[[str], None]
+    lab: Lab, undisturbed: Undisturbed, took: Callable[..., None]
 ) -> None:
     command = lab.start(alone(lab.folder))
     switch = lab.switch(f"kill-{command.pid}")
@@ -49,7 +49,7 @@ def test_the_driver_is_killed_between_a_checkpoint_and_its_record(
 
 
 def test_a_trial_is_killed(
-    lab: Lab, undisturbed: Undisturbed, moments: random.Random, took: Callable[[str], None]
+    lab: Lab, undisturbed: Undisturbed, moments: random.Random, took: Callable[..., None]
 ) -> None:
     command = lab.start(alone(lab.folder))
     command.wait_for("started")
@@ -65,7 +65,7 @@ def test_a_trial_is_killed(
 
 
 def test_a_worker_of_two_is_killed(
-    lab: Lab, undisturbed: Undisturbed, moments: random.Random, took: Callable[[str], None]
+    lab: Lab, undisturbed: Undisturbed, moments: random.Random, took: Callable[..., None]
 ) -> None:
     command = lab.start(pair(lab.folder))
     command.wait_for("started")
@@ -80,7 +80,7 @@ def test_a_worker_of_two_is_killed(
 
 
 def test_the_driver_of_a_sweep_is_killed(
-    lab: Lab, undisturbed: Undisturbed, moments: random.Random, took: Callable[[str], None]
+    lab: Lab, undisturbed: Undisturbed, moments: random.Random, took: Callable[..., None]
 ) -> None:
     """As many trials as wanted, none twice, each with the value of its cell."""
     command = lab.start(sweep(lab.folder))

@@ -77,7 +77,9 @@ def _check_that_it_answers(address: str) -> None:
 def capacity() -> Capacity:
     """What the connected cluster can run at once. Raises ClusterUnfit."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    return capacity_of({node["NodeManagerAddress"]: node["Resources"] for node in nodes})
+    # One machine may hold several nodes: the address alone would count them as one.
+    named = {f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})": node for node in nodes}
+    return capacity_of({name: node["Resources"] for name, node in named.items()})
 
 
 def runtime_env() -> dict[str, Any]:
