@@ -77,7 +77,8 @@ def _check_that_it_answers(address: str) -> None:
 def capacity() -> Capacity:
     """What the connected cluster can run at once. Raises ClusterUnfit."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    return capacity_of({node["NodeManagerAddress"]: node["Resources"] for node in nodes})
+    names = [f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})" for node in nodes]
+    return capacity_of(dict(zip(names, (node["Resources"] for node in nodes), strict=True)))
 
 
 def runtime_env() -> dict[str, Any]:
