@@ -92,7 +92,7 @@ class Capacity:
 
 
 def capacity_of(nodes: Mapping[str, Mapping[str, float]]) -> Capacity:
-    """What nodes (address -> resources as Ray names them) can run at once.
+    """What nodes (name -> resources as Ray names them) can run at once.
 
     Nodes without tickets, such as a head that only serves, run no cells. Raises ClusterUnfit where
     no node has tickets, where one has more of them than devices, and where some of those that have
