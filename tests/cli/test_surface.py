@@ -91,7 +91,7 @@ def test_dry_run_prints_the_plan_and_records_nothing(own_home: Path) -> None:
     assert result.exit_code == 0
     assert "9 cells: 9 to run" in result.stdout
     assert "loss.temperature=0.5" in result.stdout
-    assert {path.name for path in own_home.iterdir()} <= {"mlflow.db"}
+    assert {path.name for path in own_home.iterdir()} <= {"mlflow.db", "mlflow.db.lock"}
     from simclr_lab.tracking.ledger import Ledger
 
     assert Ledger().cells() == {}
