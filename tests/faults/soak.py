@@ -267,8 +267,8 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 soak.run()
             finally:  # also of a soak that is interrupted
-                soak.summarize()
                 say(f"seed {given.seed}, {(time.monotonic() - began) / 60:.0f} minutes")
+                soak.summarize()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return int(soak.survived < soak.injected.total() or soak.lost + soak.duplicated > 0)
