@@ -123,6 +123,17 @@ class Soak:
             f"them lost; so far {self.injected.total()} injected, {self.survived} survived"
         )
 
+    def summarize(self) -> None:
+        """Faults by kind, what went wrong, and the counts."""
+        for name, count in sorted(self.injected.items()):
+            say(f"{count:4d} {name}")
+        for problem in self.problems:
+            say(problem)
+        say(
+            f"faults injected: {self.injected.total()}, survived: {self.survived}, "
+            f"lost records: {self.lost}, duplicated: {self.duplicated}"
+        )
+
     def _disturb(self, lab: Lab, what: Round, server: MlflowServer | None) -> None:
         """The same command again and again, under faults, until it says that all is done."""
         arguments = [*what.command(lab.folder), "--retry-failed"]
@@ -253,18 +264,13 @@ def main(arguments: list[str] | None = None) -> int:
         with two_nodes() as cluster:
             numbers = random.Random(given.seed)
             soak = Soak(cluster, folder, given.faults, numbers, given.minutes)
-            soak.run()
+            try:
+                soak.run()
+            finally:  # also of a soak that is interrupted
+                say(f"seed {given.seed}, {(time.monotonic() - began) / 60:.0f} minutes")
+                soak.summarize()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for name, count in sorted(soak.injected.items()):
-        say(f"{count:4d} {name}")
-    for problem in soak.problems:
-        say(problem)
-    say(f"seed {given.seed}, {(time.monotonic() - began) / 60:.0f} minutes")
-    say(
-        f"faults injected: {soak.injected.total()}, survived: {soak.survived}, "
-        f"lost records: {soak.lost}, duplicated: {soak.duplicated}"
-    )
     return int(soak.survived < soak.injected.total() or soak.lost + soak.duplicated > 0)
 
 
