@@ -50,10 +50,14 @@ def laptop() -> Recipe:
             "optimizer.warmup_unit": "fraction",  # ten epochs would never end
             "compute.channels_last": True,
             "evaluation.fit_images": 20_000,
+            # The paper's 0.05 at once on all images unlearns what a few epochs of LARS have learnt:
+            # 14% of 1% of the labels on validation, against 38% so.
+            "evaluation.finetune_batch_size": 64,
+            "evaluation.finetune_learning_rate": 0.008,
             "evaluation.transfer_fit_images": 10_000,
             "evaluation.transfer_strengths": 12,  # one per power of ten, where the paper has four
-            "evaluation.transfer_steps": 300,  # a 67th of the paper's; with its best rates alone
-            "evaluation.transfer_learning_rates": [0.01, 0.1],
+            "evaluation.transfer_steps": 300,  # a 67th of the paper's, and two of its seven rates
+            "evaluation.transfer_learning_rates": [0.001, 0.01],
             "evaluation.transfer_weight_decays": [0.0],
         }
     )
