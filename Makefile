@@ -6,6 +6,8 @@ STAMP := $(VENV)/.ready
 RESULTS := results
 export MLFLOW_DISABLE_TELEMETRY := 1
 export RAY_USAGE_STATS_ENABLED := 0
+# Tests of several processes share few cores: two threads in each would be many times slower.
+check test faults soak: export OMP_NUM_THREADS := 1
 
 .PHONY: setup demo test faults soak lint check bench-overhead clean
 
