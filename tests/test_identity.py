@@ -243,6 +243,12 @@ def test_the_two_linear_protocols_do_not_know_each_others_settings() -> None:
     assert evaluation_key(plain, "linear_sgd") != evaluation_key(longer, "linear_sgd")
 
 
+def test_a_later_setting_of_an_evaluation_leaves_old_keys_alone() -> None:
+    assert evaluation_key(Recipe(), "linear_sgd") == "eab0047c7d072069d7ea"
+    constant = Recipe().with_fields({"evaluation.sgd_schedule": "constant"})
+    assert evaluation_key(constant, "linear_sgd") != evaluation_key(Recipe(), "linear_sgd")
+
+
 def test_evaluation_keys_know_their_own_settings_only() -> None:
     base = Recipe()
     refit = base.with_fields({"evaluation.linear_refit": "train+val"})

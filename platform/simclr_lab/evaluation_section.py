@@ -25,12 +25,18 @@ class Evaluation(Section):
     sgd_batch_size: PositiveInt = setting(4096, unit="images", paper="App. B.6")
     sgd_learning_rate: float = setting(0.1, unit="per 256 images", paper="App. B.6", gt=0)
     sgd_augment: bool = setting(True, unit="flag", paper="App. B.6", about="crop and flip")
+    sgd_schedule: Literal["cosine", "constant"] = setting(
+        "cosine", unit="name", paper="App. B.6", about="the paper names none; the code's is cosine"
+    )
     finetune_epochs_1pct: PositiveInt = setting(60, unit="epochs", paper="App. B.5")
     finetune_epochs_10pct: PositiveInt = setting(30, unit="epochs", paper="App. B.5")
     finetune_batch_size: PositiveInt = setting(
         4096, unit="images", paper="App. B.5", about="all labelled images where they are fewer"
     )
     finetune_learning_rate: float = setting(0.05, unit="per 256 images", paper="App. B.5", gt=0)
+    finetune_schedule: Literal["cosine", "constant"] = setting(
+        "cosine", unit="name", paper="App. B.5", about="the paper names none; the code's is cosine"
+    )
     transfer_fit_images: PositiveInt | Literal["all"] = setting(
         "all", unit="labelled images of the target", paper="App. B.8"
     )

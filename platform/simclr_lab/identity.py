@@ -76,14 +76,15 @@ _PROBE_SETTINGS = (
     "probe_hidden_units",
     "probe_iterations",
 )
+_FINETUNE_SETTINGS = ("finetune_batch_size", "finetune_learning_rate", "finetune_schedule")
 _OWN_SETTINGS = {
     "classifier": (),
     "probe_color": _PROBE_SETTINGS,
     "probe_rotation": _PROBE_SETTINGS,
     "probe_noise": _PROBE_SETTINGS,
     "probe_sobel": _PROBE_SETTINGS,
-    "finetune_1pct": ("finetune_epochs_1pct", "finetune_batch_size", "finetune_learning_rate"),
-    "finetune_10pct": ("finetune_epochs_10pct", "finetune_batch_size", "finetune_learning_rate"),
+    "finetune_1pct": ("finetune_epochs_1pct", *_FINETUNE_SETTINGS),
+    "finetune_10pct": ("finetune_epochs_10pct", *_FINETUNE_SETTINGS),
     "spectrum": (),
     "tsne": ("tsne_images", "tsne_perplexity"),
     "transfer": ("transfer_fit_images", "transfer_strengths"),
@@ -98,6 +99,10 @@ _OWN_SETTINGS = {
 """Settings of protocols whose names do not say them, by protocol or kind."""
 
 
+_NEUTRAL = {"evaluation.sgd_schedule": "cosine"}
+"""Settings that came later, left out of the key at the value that they had before."""
+
+
 def evaluation_key(recipe: Identified, protocol: str) -> str:
     """Key of one evaluation protocol with the recipe's settings for it (never its cell)."""
     flat = recipe.flat()
@@ -108,7 +113,7 @@ def evaluation_key(recipe: Identified, protocol: str) -> str:
     else:
         prefix = f"evaluation.{_SETTINGS_OF.get(protocol, protocol)}_"
         names = [n for n in flat if n == "evaluation.fit_images" or n.startswith(prefix)]
-    settings = {name: flat[name] for name in names}
+    settings = {name: flat[name] for name in names if flat[name] != _NEUTRAL.get(name)}
     return _hash(
         canonical(
             {"evaluation_version": EVALUATION_VERSION, "protocol": protocol, "settings": settings}

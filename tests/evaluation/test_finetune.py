@@ -86,7 +86,8 @@ def by_hand(encoder: nn.Module, data: LabelledImages, descent: Descent) -> list[
         views = crop_and_flip(data.images, rows, epoch, purpose="by hand", size=12)
         loss = nn.functional.cross_entropy(network(views), data.labels[rows])
         cosine = torch.cos(torch.tensor(torch.pi * step / descent.steps, dtype=torch.float64))
-        rate = descent.learning_rate * 0.5 * (1 + float(cosine))
+        falling = 0.5 * (1 + float(cosine)) if descent.schedule == "cosine" else 1.0
+        rate = descent.learning_rate * falling
         gradients = torch.autograd.grad(loss, weights)
         with torch.no_grad():
             for w, v, g in zip(weights, velocity, gradients, strict=True):
@@ -96,9 +97,10 @@ def by_hand(encoder: nn.Module, data: LabelledImages, descent: Descent) -> list[
     return weights
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
 @pytest.mark.parametrize("decay", [0.0, 0.05])
-def test_it_equals_its_loop(decay: float) -> None:
-    descent = Descent(steps=7, batch_size=40, learning_rate=0.2, weight_decay=decay)
+def test_it_equals_its_loop(decay: float, schedule) -> None:
+    descent = Descent(7, 40, learning_rate=0.2, weight_decay=decay, schedule=schedule)
     tuned = fine_tuned(Frozen(Small()), SPLITS.fit, classes=3, descent=descent, purpose="by hand")
     found = [*tuned.encoder.parameters(), *tuned.head.parameters()]
     for one, other in zip(found, by_hand(Small(), SPLITS.fit, descent), strict=True):

@@ -1,7 +1,11 @@
-"""Nesterov SGD as the evaluations use it: cosine to zero, no warm-up (App. B.5, B.6, B.8)."""
+"""Nesterov SGD as the evaluations use it: no warm-up, cosine to zero (App. B.5, B.6, B.8).
+
+The paper names no schedule for linear evaluation and fine-tuning; cosine is the official code's.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,6 +17,7 @@ from simclr_lab.contrastive.draws import generator, image_seeds
 from simclr_lab.contrastive.schedule import learning_rate_at
 
 MOMENTUM = 0.9
+Schedule = Literal["cosine", "constant"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Descent:
     batch_size: int
     learning_rate: float
     weight_decay: float = 0.0
+    schedule: Schedule = "cosine"
 
 
 def descend(
@@ -55,7 +61,11 @@ def descend(
         order = torch.randperm(images, generator=generator(0, purpose, epoch))
         rows = order[place * batch : (place + 1) * batch]
         rate = learning_rate_at(
-            step, peak=descent.learning_rate, warmup_steps=0, total_steps=descent.steps
+            step,
+            peak=descent.learning_rate,
+            warmup_steps=0,
+            total_steps=descent.steps,
+            schedule=descent.schedule,
         )
         for group in optimizer.param_groups:
             group["lr"] = rate

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from simclr_lab.contrastive.batch_norm import GroupBatchNorm
 from simclr_lab.contrastive.schedule import scaled_learning_rate
-from simclr_lab.evaluation.descent import Descent, crop_and_flip, descend, zero_classifier
+from simclr_lab.evaluation.descent import Descent, Schedule, crop_and_flip, descend, zero_classifier
 from simclr_lab.evaluation.features import Frozen
 from simclr_lab.evaluation.labelled import LabelledImages, LabelledSplits
 from simclr_lab.evaluation.measured import Measured
@@ -21,12 +21,13 @@ from simclr_lab.evaluation.metrics import classification_loss, predictions, top1
 class FinetuneSettings:
     """How the network is trained; the paper's values for 1% of the labels (30 epochs for 10%).
 
-    ``learning_rate`` is per 256 images; cosine decay, no warm-up, no regularisation.
+    ``learning_rate`` is per 256 images; no warm-up, no regularisation.
     """
 
     epochs: int = 60
     batch_size: int = 4096
     learning_rate: float = 0.05
+    schedule: Schedule = "cosine"
 
 
 def fine_tuned(
@@ -83,6 +84,7 @@ def finetune(
             steps=settings.epochs * (size // batch),
             batch_size=batch,
             learning_rate=scaled_learning_rate(settings.learning_rate, batch),
+            schedule=settings.schedule,
         ),
         purpose=f"finetune {size}",
     )

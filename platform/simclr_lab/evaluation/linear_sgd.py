@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from simclr_lab.contrastive.schedule import scaled_learning_rate
-from simclr_lab.evaluation.descent import Descent, crop_and_flip, descend, zero_classifier
+from simclr_lab.evaluation.descent import Descent, Schedule, crop_and_flip, descend, zero_classifier
 from simclr_lab.evaluation.features import Frozen
 from simclr_lab.evaluation.labelled import LabelledImages, LabelledSplits
 from simclr_lab.evaluation.measured import Measured
@@ -19,13 +19,14 @@ PURPOSE = "linear_sgd"
 class SgdSettings:
     """How the classifier is trained; the paper's values.
 
-    ``learning_rate`` is per 256 images; cosine decay, no warm-up, no weight decay.
+    ``learning_rate`` is per 256 images; no warm-up, no weight decay.
     """
 
     epochs: int = 90
     batch_size: int = 4096
     learning_rate: float = 0.1
     augment: bool = True
+    schedule: Schedule = "cosine"
 
 
 def linear_sgd(frozen: Frozen, splits: LabelledSplits, settings: SgdSettings) -> Measured:
@@ -58,6 +59,7 @@ def _fit(frozen: Frozen, fit: LabelledImages, settings: SgdSettings) -> nn.Linea
         steps=settings.epochs * (len(images) // batch),
         batch_size=batch,
         learning_rate=scaled_learning_rate(settings.learning_rate, batch),
+        schedule=settings.schedule,
     )
     descend(classifier.parameters(), loss, images=len(images), descent=descent, purpose=PURPOSE)
     return classifier

@@ -102,9 +102,15 @@ def _settings(recipe: Recipe) -> Settings:
             wanted.sgd_batch_size,
             wanted.sgd_learning_rate,
             wanted.sgd_augment,
+            wanted.sgd_schedule,
         ),
         finetune={
-            name: FinetuneSettings(each, wanted.finetune_batch_size, wanted.finetune_learning_rate)
+            name: FinetuneSettings(
+                each,
+                wanted.finetune_batch_size,
+                wanted.finetune_learning_rate,
+                wanted.finetune_schedule,
+            )
             for name, each in epochs.items()
         },
         transfer=TransferSettings(wanted.transfer_strengths),
