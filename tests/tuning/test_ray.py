@@ -96,5 +96,5 @@ def test_a_cell_that_no_slot_can_hold_is_refused_before_it_starts(tmp_path: Path
     path = study(tmp_path, temperatures="[0.1]")
     code, output = run(command(path, "--seeds", "0", "--workers", "64"), tmp_path / "home")
     assert code == 4, output
-    assert "asks for 64 workers, and the cluster has" in output
+    assert "asks for 64 workers, and this machine has" in output
     assert not (tmp_path / "home" / "storage" / "cells").exists()
