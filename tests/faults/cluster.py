@@ -21,7 +21,10 @@ from ray_commands import ROOT
 from simclr_lab.training.cluster import SLOT
 
 HOOKS = Path(__file__).parent / "hooks"
-WORKING = ("Trainable", "RayTrainWorker", "TrainController")
+TRIAL = ("Trainable", "CellTrial")
+"""Names in the title of a trial's process: within a step, and between two."""
+
+WORKING = (*TRIAL, "RayTrainWorker", "TrainController")
 """Names in the titles of processes that compute a cell or steer one."""
 
 _SETTINGS = {

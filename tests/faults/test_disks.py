@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from faults.cluster import TRIAL
 from faults.lab import Lab, Undisturbed, gone
 from faults.nearby import NotAllowed, fill, mounted, remount
 from faults.studies import alone
@@ -65,7 +66,7 @@ def test_the_newest_checkpoint_is_corrupted(
     command = lab.start(alone(lab.folder))
     command.wait_for("reported", 2)
     command.kill()
-    gone(lambda: lab.working("Trainable"))
+    gone(lambda: lab.working(*TRIAL))
     checkpoints = list((lab.home / "storage" / "cells").glob("*/0/*.pt"))
     assert checkpoints
     for path in checkpoints:

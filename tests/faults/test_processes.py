@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+from faults.cluster import TRIAL
 from faults.lab import Lab, Undisturbed, gone, optuna_trials, some_time
 from faults.studies import alone, pair, sweep
 from optuna.trial import TrialState
@@ -26,7 +27,7 @@ def test_the_driver_is_killed(
     command.wait_for("started")
     some_time(moments, 2.0)
     command.kill()
-    gone(lambda: lab.working("Trainable"))
+    gone(lambda: lab.working(*TRIAL))
     lab.until_done(alone(lab.folder))
     took("alone")
     lab.assert_sound(undisturbed.lab)
@@ -54,7 +55,7 @@ def test_a_trial_is_killed(
     command = lab.start(alone(lab.folder))
     command.wait_for("started")
     some_time(moments, 1.5)
-    trials = lab.working("Trainable")
+    trials = lab.working(*TRIAL)
     assert trials
     for process in trials:
         process.kill()
@@ -86,7 +87,7 @@ def test_the_driver_of_a_sweep_is_killed(
     command = lab.start(sweep(lab.folder))
     command.wait_for("reported", moments.randint(1, 4))
     command.kill()
-    gone(lambda: lab.working("Trainable"))
+    gone(lambda: lab.working(*TRIAL))
     lab.until_done(sweep(lab.folder))
     took("search")
     trials, cells = optuna_trials(lab.home), lab.ledger.cells()
